@@ -1,0 +1,81 @@
+"""Errors of the core. Each carries the code that the ROS interface publishes (`action/Segment`, `msg/Answer`)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ErrorCode(IntEnum):
+    """The error codes of `action/Segment` and `msg/Answer`; a test holds the two lists equal."""
+
+    NONE = 0
+    NO_IMAGE = 1
+    STALE_IMAGE = 2
+    NOT_FOUND = 3
+    EMPTY_MASK = 4
+    NO_DEPTH = 5
+    TIMEOUT = 6
+    OUT_OF_MEMORY = 7
+    MODEL_NOT_READY = 8
+    PREEMPTED = 9
+    BAD_REQUEST = 10
+    BAD_REPLY = 11
+    UNKNOWN = 999
+
+
+class LLaVASegError(Exception):
+    """Base class. `code` says which kind of failure this is to a caller that sees only messages."""
+
+    code = ErrorCode.UNKNOWN
+
+
+class BadRequest(LLaVASegError):
+    """The command, the image or a prompt is not usable; the text names it and says what was expected."""
+
+    code = ErrorCode.BAD_REQUEST
+
+
+class NoImage(LLaVASegError):
+    """A command came before any image."""
+
+    code = ErrorCode.NO_IMAGE
+
+
+class StaleImage(LLaVASegError):
+    """The newest image, or the one that was asked for, is older than allowed."""
+
+    code = ErrorCode.STALE_IMAGE
+
+
+class BadReply(LLaVASegError):
+    """The language model's reply could not be parsed, twice. `raw` is the last reply as it came."""
+
+    code = ErrorCode.BAD_REPLY
+
+    def __init__(self, message: str, raw: str) -> None:
+        super().__init__(message)
+        self.raw = raw
+
+
+class Cancelled(LLaVASegError):
+    """`should_cancel` returned true while the model was working."""
+
+    code = ErrorCode.PREEMPTED
+
+
+class OutOfMemory(LLaVASegError):
+    """The device, or the host, ran out of memory. The model is still loaded; a smaller image may fit."""
+
+    code = ErrorCode.OUT_OF_MEMORY
+
+
+class BundleError(LLaVASegError):
+    """A model bundle is missing, truncated, or made for other parts than those it is loaded with."""
+
+    code = ErrorCode.MODEL_NOT_READY
+
+
+class ModelNotReady(LLaVASegError):
+    """No model is loaded (yet)."""
+
+    code = ErrorCode.MODEL_NOT_READY

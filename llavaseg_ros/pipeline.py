@@ -1,0 +1,279 @@
+"""`LLaVASeg`: a command in words and a camera image in, a mask and an answer out.
+
+`set_image` is heavy and happens once a frame; `segment` and `chat` are cheap beside it and may follow many times.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from llavaseg_ros.bundle import default_bundle, read_bundle, verify
+from llavaseg_ros.checks import check_command, check_image, check_prompt, select_device
+from llavaseg_ros.errors import BadRequest, Cancelled, ErrorCode, NoImage, OutOfMemory
+from llavaseg_ros.reasoning.base import MLLM, Message, OnToken, ShouldCancel
+from llavaseg_ros.reasoning.chain import MODES, ChainOfThought
+from llavaseg_ros.reasoning.local import LocalMLLM
+from llavaseg_ros.reasoning.prompt_style import PromptStyle, load_style
+from llavaseg_ros.segmentation.segmenter import PRESENCE_THRESHOLD, Encoded, Segmenter
+from llavaseg_ros.types import Attributes, Result, Segment, Stage, Thought
+
+__all__ = ["LLaVASeg", "Message"]
+
+OnProgress = Callable[[Stage, str], None]
+
+_DEEP_CHECK_BYTES = 256 * 2**20  # hashing this much takes well under a second
+
+
+class LLaVASeg:
+    """A frozen MLLM that reasons, and a frozen SAM with adapters that segments what it found.
+
+    One user at a time: calls on one object must not overlap. `should_cancel` and `on_progress` are called from the
+    thread that called `segment` or `chat`; they may read flags that other threads set.
+    """
+
+    def __init__(
+        self,
+        mllm: MLLM,
+        segmenter: Segmenter,
+        style: PromptStyle,
+        *,
+        mode: str = "cot",
+        device: torch.device | None = None,
+        name: str = "",
+        path: Path | None = None,
+    ) -> None:
+        """Put loaded parts together; `from_pretrained` is the usual way to get here."""
+        self.mllm = mllm
+        self.segmenter = segmenter
+        self.device = device or torch.device("cpu")
+        self.name = name
+        self.path = path
+        self.image_shape: tuple[int, int] | None = None
+        """Height and width of the current image in pixels; None before the first."""
+        self._chain = ChainOfThought(mllm, style, mode)
+        self._encoded: Encoded | None = None
+        self._encode_seconds = 0.0
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | Path = "default", *, device: str = "auto", mode: str = "cot"
+    ) -> LLaVASeg:
+        """Load a bundle: "default" is the embedded one, anything else the path of a bundle's folder. No network.
+
+        device: auto (CUDA if there is any), cpu, cuda or cuda:N. mode: cot (three turns) or fast (one).
+        Raises BundleError if the bundle is missing, truncated or does not fit together, BadRequest for another device
+        or mode, OutOfMemory if the device is too small.
+        """
+        target = select_device(device)
+        if mode not in MODES:
+            raise BadRequest(f"mode: got {mode!r}, expected one of {', '.join(MODES)}")
+        folder = default_bundle() if str(name_or_path) == "default" else Path(name_or_path)
+        small = read_bundle(folder).total_bytes <= _DEEP_CHECK_BYTES
+        bundle = verify(folder, deep=small)
+        style = load_style(bundle.prompts)
+        with _memory_errors("loading the models"):
+            mllm = LocalMLLM.load(bundle.mllm, device=target)
+            segmenter = Segmenter.load(bundle.segmenter, device=target)
+        return cls(mllm, segmenter, style, mode=mode, device=target, name=bundle.name, path=folder)
+
+    @property
+    def mode(self) -> str:
+        """How the MLLM is asked: "cot" or "fast". Setting it takes effect with the next command."""
+        return self._chain.mode
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        self._chain = ChainOfThought(self.mllm, self._chain.style, mode)
+
+    def warm_up(self) -> None:
+        """Run a blank image through every part once, so that the first command does not pay for what is made lazily.
+
+        Forgets the current image. A model that cannot run on this machine fails here, with its own error.
+        """
+        self.set_image(np.zeros((480, 640, 3), dtype=np.uint8))
+        tokens = 0
+
+        def count(_: Stage, text: str) -> None:
+            nonlocal tokens
+            tokens += bool(text)
+
+        with suppress(Cancelled):
+            self.chat("What do you see?", on_progress=count, should_cancel=lambda: tokens >= 2)
+        self.segment_thought(Thought(target="cup", attributes=Attributes("red"), found=True))
+        self.reset_image()
+
+    def set_image(self, rgb: np.ndarray) -> None:
+        """Take a new image: uint8 [H, W, 3], RGB, each side 16 to 8192 px. It is copied.
+
+        SAM's encoder runs now; the MLLM encodes it at the first command. An image that is refused leaves the old one.
+        Raises BadRequest, OutOfMemory (then there is no image).
+        """
+        check_image(rgb)
+        self.reset_image()
+        image = np.array(rgb, dtype=np.uint8, order="C", copy=True)
+        started = time.perf_counter()
+        try:
+            with _memory_errors(f"encoding the image of {rgb.shape[1]} x {rgb.shape[0]} px"), torch.inference_mode():
+                self._encoded = self.segmenter.encode(image)
+                self.mllm.set_image(image)
+        except BaseException:
+            self.reset_image()
+            raise
+        self._encode_seconds = time.perf_counter() - started
+        self.image_shape = (rgb.shape[0], rgb.shape[1])
+
+    def reset_image(self) -> None:
+        """Forget the image and everything computed from it."""
+        self.image_shape = None
+        self._encoded = None
+        self._encode_seconds = 0.0
+        self.mllm.reset_image()
+
+    def segment(
+        self,
+        command: str,
+        *,
+        history: Sequence[Message] = (),
+        on_progress: OnProgress | None = None,
+        should_cancel: ShouldCancel | None = None,
+    ) -> Result:
+        """Do what a command says on the current image.
+
+        command: text of 1 to 2000 characters. history: earlier turns, user and assistant in alternation.
+        on_progress(stage, partial_text) is called at every token while REASONING and once when SEGMENTING starts;
+        should_cancel() is polled at every token and between stages.
+
+        Raises NoImage, BadRequest, BadReply (the MLLM's reply could not be read, twice), Cancelled, OutOfMemory.
+        """
+        encoded = self._need_image()
+        text = check_command(command)
+        _report(on_progress, Stage.REASONING, "")
+        started = time.perf_counter()
+        with _memory_errors("reasoning"):
+            thought = self._chain.think(
+                text,
+                history=history,
+                on_token=_reasoning(on_progress),
+                should_cancel=should_cancel,
+            )
+        seconds = {"encode": self._encode_seconds, "reason": time.perf_counter() - started, "segment": 0.0}
+        self._encode_seconds = 0.0
+        if thought.found:
+            if should_cancel is not None and should_cancel():
+                raise Cancelled("cancelled before segmenting")
+            _report(on_progress, Stage.SEGMENTING, thought.answer)
+        return self._ground(encoded, thought, text, seconds)
+
+    def segment_thought(self, thought: Thought, *, command: str = "") -> Result:
+        """Segment what an earlier thought describes on the current image, without the MLLM.
+
+        The second half of `segment`: for a new frame of the same scene, or for attributes that are known.
+        Raises NoImage, OutOfMemory.
+        """
+        encoded = self._need_image()
+        seconds = {"encode": self._encode_seconds, "reason": 0.0, "segment": 0.0}
+        self._encode_seconds = 0.0
+        return self._ground(encoded, thought, command, seconds)
+
+    def chat(
+        self,
+        question: str,
+        *,
+        history: Sequence[Message] = (),
+        on_progress: OnProgress | None = None,
+        should_cancel: ShouldCancel | None = None,
+    ) -> str:
+        """Ask the MLLM about the current image; returns its reply exactly as it says it.
+
+        Arguments and errors as in `segment`.
+        """
+        self._need_image()
+        text = check_command(question)
+        _report(on_progress, Stage.REASONING, "")
+        with _memory_errors("reasoning"):
+            return self._chain.chat(
+                text,
+                history=history,
+                on_token=_reasoning(on_progress),
+                should_cancel=should_cancel,
+            )
+
+    def segment_prompt(
+        self, *, points: np.ndarray | None = None, labels: np.ndarray | None = None, box: np.ndarray | None = None
+    ) -> Segment:
+        """Segment at points or in a box on the current image, as plain SAM does.
+
+        points: float [N, 2], x and y in pixels. labels: int [N], 1 foreground, 0 background; all 1 if not given.
+        box: float [4], x0, y0, x1, y1 in pixels. Raises NoImage, BadRequest, OutOfMemory.
+        """
+        encoded = self._need_image()
+        assert self.image_shape is not None
+        points, labels, box = check_prompt(points, labels, box, self.image_shape)
+        with _memory_errors("segmenting"), torch.inference_mode():
+            return self.segmenter.segment_prompt(encoded, points=points, labels=labels, box=box)
+
+    def describe(self) -> dict[str, Any]:
+        """Names, sizes and devices of the parts, as plain JSON values, for `doctor` and diagnostics."""
+        return {
+            "name": self.name,
+            "path": str(self.path or ""),
+            "mode": self.mode,
+            "device": str(self.device),
+            "mllm": self.mllm.describe(),
+            "segmenter": self.segmenter.describe(),
+        }
+
+    def _need_image(self) -> Encoded:
+        if self._encoded is None:
+            raise NoImage("there is no image yet: set_image comes before a command")
+        return self._encoded
+
+    def _ground(self, encoded: Encoded, thought: Thought, command: str, seconds: dict[str, float]) -> Result:
+        """From a thought to a result: no mask for a question or an absent target, else the segmenter decides."""
+        if not thought.found:
+            code = ErrorCode.NONE if thought.is_question else ErrorCode.NOT_FOUND
+            return Result(command, thought, thought.answer, False, (), 0.0, seconds, code)
+        started = time.perf_counter()
+        with _memory_errors("segmenting"), torch.inference_mode():
+            segment, presence = self.segmenter.segment(encoded, thought.target, thought.attributes)
+        seconds["segment"] = time.perf_counter() - started
+        if presence < PRESENCE_THRESHOLD:
+            answer = f"I looked for the {thought.target}, but I am not sure that it is in view."
+            return Result(command, thought, answer, False, (), presence, seconds, ErrorCode.NOT_FOUND)
+        if segment is None or segment.area_px == 0:
+            answer = f"I think that the {thought.target} is in view, but I cannot make out its outline."
+            return Result(command, thought, answer, False, (), presence, seconds, ErrorCode.EMPTY_MASK)
+        return Result(command, thought, thought.answer, True, (segment,), presence, seconds)
+
+
+def _report(on_progress: OnProgress | None, stage: Stage, text: str) -> None:
+    if on_progress is not None:
+        on_progress(stage, text)
+
+
+def _reasoning(on_progress: OnProgress | None) -> OnToken | None:
+    return None if on_progress is None else partial(on_progress, Stage.REASONING)
+
+
+@contextmanager
+def _memory_errors(doing: str) -> Iterator[None]:
+    """Turn the several ways of running out of memory into OutOfMemory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise OutOfMemory(f"the GPU ran out of memory while {doing}: {str(error).splitlines()[0]}") from error
+    except MemoryError as error:
+        raise OutOfMemory(f"the host ran out of memory while {doing}") from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise OutOfMemory(f"the host ran out of memory while {doing}: {str(error).splitlines()[0]}") from error

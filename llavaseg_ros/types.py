@@ -1,0 +1,88 @@
+"""Results of the core, as plain dataclasses: what `LLaVASeg.segment` returns and what the ROS layer converts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+
+from llavaseg_ros.errors import ErrorCode
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Visual attributes of a target, in words. An empty string means that the model did not say."""
+
+    color: str = ""
+    shape: str = ""
+    location: str = ""
+
+
+@dataclass(frozen=True)
+class Thought:
+    """What the language model made of a command.
+
+    target: name of the object meant ("red mug"); empty when the command asks for no object (a plain question).
+    found: the target is in the image, as far as the language model can tell. Always False when target is empty.
+    answer: one sentence for the person. reasoning: the free text of the first turn.
+    raw: every reply as it came, in order.
+    """
+
+    target: str = ""
+    attributes: Attributes = field(default_factory=Attributes)
+    answer: str = ""
+    reasoning: str = ""
+    found: bool = False
+    raw: tuple[str, ...] = ()
+
+    @property
+    def is_question(self) -> bool:
+        """True when nothing is to be segmented."""
+        return not self.target
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One mask. mask: bool [H, W] at the image's full resolution. score: [0, 1]. roi: x, y, width, height in pixels."""
+
+    mask: np.ndarray
+    score: float
+    roi: tuple[int, int, int, int]
+
+    @property
+    def area_px(self) -> int:
+        """Number of target pixels."""
+        return int(self.mask.sum())
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one command on one image.
+
+    found: the target is there, by word of the language model and of the presence head; then `segments` has at least one
+    entry, best first. Otherwise `segments` is empty.
+    seconds: time by stage, in seconds ("encode", "reason", "segment"). "encode" is what `set_image` took; it is paid by
+    the first command on an image, and 0 for later ones.
+    error_code: why nothing was found: NOT_FOUND (the language model or the presence head says that it is not there),
+    EMPTY_MASK (it is there, but no pixel was marked). NONE when found, and for a plain question.
+    """
+
+    command: str
+    thought: Thought
+    answer: str
+    found: bool
+    segments: tuple[Segment, ...]
+    presence: float
+    seconds: dict[str, float]
+    error_code: ErrorCode = ErrorCode.NONE
+
+
+class Stage(str, Enum):
+    """Where a command stands; the names are those of the action's feedback."""
+
+    QUEUED = "QUEUED"
+    ENCODING = "ENCODING"
+    REASONING = "REASONING"
+    SEGMENTING = "SEGMENTING"
+    LIFTING = "LIFTING"
