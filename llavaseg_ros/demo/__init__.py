@@ -1,0 +1,1 @@
+"""The demo: a recorded camera bag, its reader, and what plays it."""

@@ -1,0 +1,77 @@
+"""Image and mask files. Pictures are uint8 [H, W, 3] RGB, masks bool [H, W]; OpenCV's BGR stays inside this file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from llavaseg_ros.errors import BadRequest
+
+
+def read_rgb(path: Path | str) -> np.ndarray:
+    """Read a picture as uint8 [H, W, 3] RGB; gray, alpha and 16-bit files are converted, EXIF rotation is applied.
+
+    Raises BadRequest when the file is missing, empty or not a picture.
+    """
+    bgr = _decode(Path(path), cv2.IMREAD_COLOR, "image")
+    return np.ascontiguousarray(bgr[:, :, ::-1])
+
+
+def read_mask(path: Path | str) -> np.ndarray:
+    """Read a mask as bool [H, W]: 0 is background, any other value of any channel is target. Alpha is ignored.
+
+    Raises BadRequest when the file is missing, empty or not a picture.
+    """
+    array = _decode(Path(path), cv2.IMREAD_UNCHANGED, "mask")
+    if array.ndim == 3:
+        colors = array[:, :, :3] if array.shape[2] == 4 else array
+        return np.asarray(colors.any(axis=2))
+    return np.asarray(array != 0)
+
+
+def write_rgb(path: Path | str, rgb: np.ndarray) -> None:
+    """Write uint8 [H, W, 3] RGB; the file type is that of the name. Makes the folder. Raises OSError on failure."""
+    _write(Path(path), np.ascontiguousarray(rgb[:, :, ::-1]))
+
+
+def write_mask(path: Path | str, mask: np.ndarray) -> None:
+    """Write a mask [H, W] (bool, or other than 0 = target) as an 8-bit PNG of 0 and 255. Makes the folder."""
+    _write(Path(path), (mask != 0).astype(np.uint8) * 255)
+
+
+def jpeg_bytes(rgb: np.ndarray, max_width: int = 0, quality: int = 82) -> bytes:
+    """Encode uint8 [H, W, 3] RGB as JPEG, made smaller first when wider than `max_width` (0 = never)."""
+    height, width = rgb.shape[:2]
+    if 0 < max_width < width:
+        size = (max_width, max(1, round(height * max_width / width)))
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    done, buffer = cv2.imencode(".jpg", np.ascontiguousarray(rgb[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise OSError(f"could not encode an image of {width}x{height} px as JPEG")
+    return buffer.tobytes()
+
+
+def _decode(path: Path, flags: int, kind: str) -> np.ndarray:
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise BadRequest(f"{kind} {path}: cannot be read ({error.strerror or error})") from error
+    if data.size == 0:
+        raise BadRequest(f"{kind} {path}: the file is empty")
+    try:
+        array = cv2.imdecode(data, flags)
+    except cv2.error as error:
+        raise BadRequest(f"{kind} {path}: cannot be decoded ({error})") from error
+    if array is None or array.size == 0:
+        raise BadRequest(f"{kind} {path}: not a picture that can be read (PNG and JPEG are)")
+    return array
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done, buffer = cv2.imencode(path.suffix or ".png", array)
+    if not done:
+        raise OSError(f"{path}: could not encode the picture")
+    path.write_bytes(buffer.tobytes())

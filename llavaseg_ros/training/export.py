@@ -1,0 +1,44 @@
+"""From the checkpoints of a run folder to a bundle that `LLaVASeg.from_pretrained` loads."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import torch
+
+from llavaseg_ros.bundle import default_bundle, write_bundle
+from llavaseg_ros.segmentation.segmenter import save_segmenter
+from llavaseg_ros.segmentation.text_encoder import TextEncoder
+from llavaseg_ros.training.adapters import load_adapters
+from llavaseg_ros.training.mllm import load_llava
+from llavaseg_ros.training.sam import load_pretrained
+
+
+def export(run_folder: Path, out: Path, *, name: str, width: int, depth: int) -> None:
+    """Write a whole bundle to `out`, replacing the parts of an older one. Weights are float16 safetensors."""
+    pretrained, text = load_pretrained(run_folder), TextEncoder()
+    adapters = load_adapters(run_folder, pretrained, text)
+    llava, processor = load_llava(run_folder, width=width, depth=depth)
+    for part in ("mllm", "segmenter"):
+        shutil.rmtree(out / part, ignore_errors=True)
+    save_segmenter(out / "segmenter", pretrained.sam, pretrained.config, adapters)
+    llava.to(torch.float16).save_pretrained(out / "mllm")
+    processor.save_pretrained(out / "mllm")
+    write_bundle(out, name=name, prompts="embedded")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `llavaseg train export`."""
+    parser.add_argument("--run", type=Path, required=True, help="run folder of the sam, mllm and adapters stages")
+    parser.add_argument("--out", type=Path, default=default_bundle(), help="bundle folder")
+    parser.add_argument("--name", default="embedded default", help="name of the bundle")
+    parser.add_argument("--width", type=int, default=256, help="width of the language model")
+    parser.add_argument("--depth", type=int, default=4, help="depth of the language model")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the bundle and say where."""
+    export(args.run, args.out, name=args.name, width=args.width, depth=args.depth)
+    print(f"bundle written to {args.out}")

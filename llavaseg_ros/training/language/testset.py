@@ -1,0 +1,132 @@
+"""Test sets: DATA.jsonl with commands, right targets and masks, from a folder of rendered scenes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from llavaseg_ros.training.language.dialogue import Dialogue
+from llavaseg_ros.training.language.generate import make_dialogues
+from llavaseg_ros.training.language.lexicon import KINDS, Phrasing
+from llavaseg_ros.training.scenes.catalog import held_out_pairs
+
+
+def read_scenes(folder: Path) -> list[dict[str, Any]]:
+    """The lines of `folder/scenes.jsonl`. Raises FileNotFoundError or ValueError naming the file and line."""
+    file = Path(folder) / "scenes.jsonl"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} does not exist; expected a folder of scenes with a scenes.jsonl")
+    scenes = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            scenes.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{file}:{number}: not a JSON object ({error})") from error
+    return scenes
+
+
+def write_test_set(
+    scenes_folder: str | Path,
+    out_jsonl: str | Path,
+    *,
+    seed: int = 0,
+    per_scene: int = 3,
+    phrasing: Literal["known", "held_out", "both"] = "both",
+    limit: int | None = None,
+) -> int:
+    """Writes a DATA.jsonl about the scenes of a folder and returns the number of commands.
+
+    A line: image (path relative to the file), command, mask (PNG 0/255, relative path; null when there is nothing to
+    segment), target (the name; where the target is absent, the name that was asked for; null for a plain question),
+    answer, kind, phrasing, attributes {color, shape, location} (null without a target), id (the target's value in the
+    instance map, or null), found, held_out_pair (the target's color and kind never appear together in training),
+    meaning (see `Dialogue`). Kinds get equal shares over the whole file as far as the scenes permit. phrasing "both"
+    gives half of each. Masks go to a folder beside the file, named after it. limit: use only the first scenes. Same
+    seed and scenes, same file.
+    """
+    folder, out = Path(scenes_folder), Path(out_jsonl)
+    masks = out.parent / f"{out.stem}_masks"
+    masks.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(seed)
+    made: Counter[str] = Counter()
+    by_phrasing: Counter[str] = Counter()
+    lines = []
+    for scene in read_scenes(folder)[:limit]:
+        instances: np.ndarray | None = None
+        used: set[tuple[str, ...]] = set()
+        for _ in range(per_scene):
+            side: Phrasing = "known" if phrasing == "known" else "held_out"
+            if phrasing == "both" and by_phrasing["known"] <= by_phrasing["held_out"]:
+                side = "known"
+            dialogue = _next(scene, rng, side, made, used)
+            if dialogue is None:
+                continue
+            made[dialogue.kind] += 1
+            by_phrasing[side] += 1
+            used.add(dialogue.meaning)
+            mask = None
+            if dialogue.target_id is not None:
+                if instances is None:
+                    instances = _instances(folder / scene["instances"])
+                mask = masks / f"{Path(scene['image']).stem}_{dialogue.target_id}.png"
+                _write_mask(mask, instances == dialogue.target_id)
+            lines.append(json.dumps(_row(dialogue, scene, folder, out, mask)))
+    out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return len(lines)
+
+
+def _next(
+    scene: dict[str, Any], rng: random.Random, side: Phrasing, made: Counter[str], used: set[tuple[str, ...]]
+) -> Dialogue | None:
+    """A dialogue of the kind that the file has fewest of, among those that the scene permits, with a meaning not used
+    yet.
+    """
+    for kind in sorted(KINDS, key=lambda k: (made[k], rng.random())):
+        for dialogue in make_dialogues(scene, rng, phrasing=side, count=4, shares={kind: 1.0}):
+            if dialogue.meaning not in used:
+                return dialogue
+    return None
+
+
+def _instances(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None or image.ndim != 2:
+        raise ValueError(f"{path}: expected an 8-bit PNG of one channel with object ids")
+    return image
+
+
+def _write_mask(path: Path, mask: np.ndarray) -> None:
+    if not mask.any():
+        raise ValueError(f"{path}: the target has no pixel in the instance map")
+    if not path.exists() and not cv2.imwrite(str(path), np.where(mask, 255, 0).astype(np.uint8)):
+        raise OSError(f"{path} could not be written")
+
+
+def _row(d: Dialogue, scene: dict[str, Any], folder: Path, out: Path, mask: Path | None) -> dict[str, Any]:
+    def relative(path: Path) -> str:
+        return Path(os.path.relpath(path, out.parent)).as_posix()
+
+    category = next((o["category"] for o in scene["objects"] if o["id"] == d.target_id), "")
+    return {
+        "image": relative(folder / scene["image"]),
+        "command": d.command,
+        "mask": None if mask is None else relative(mask),
+        "target": d.target or None,
+        "answer": d.answer,
+        "kind": d.kind,
+        "phrasing": d.phrasing,
+        "attributes": {"color": d.color, "shape": d.shape, "location": d.location} if d.found else None,
+        "id": d.target_id,
+        "found": d.found,
+        "held_out_pair": (category, d.color) in held_out_pairs(),
+        "meaning": list(d.meaning),
+    }

@@ -1,0 +1,217 @@
+"""Stage `sam`: pretrain the small SAM on points and boxes, and with it the object head that the small LLaVA sees
+through.
+
+Trained: the pyramid (inside SAM's image encoder), SAM's prompt encoder and mask decoder, the object head.
+Frozen: the pretrained backbone, whose features are read from disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from llavaseg_ros.reasoning.object_tower import ObjectHead
+from llavaseg_ros.segmentation.sam import decode_masks
+from llavaseg_ros.segmentation.small_sam import SmallSamConfig, build_small_sam
+from llavaseg_ros.training.features import IDS_STRIDE, FeatureSet, Sample, collate
+from llavaseg_ros.training.loop import LoopConfig, Metrics, fit
+from llavaseg_ros.training.losses import centre_loss, dice_loss, mask_bce
+from llavaseg_ros.training.scenes.catalog import load_catalog
+
+
+@lru_cache(maxsize=1)
+def vocabulary() -> tuple[dict[str, int], dict[str, int]]:
+    """Indices of the category names and of the color names, in the catalog's order."""
+    catalog = load_catalog()
+    return {n: i for i, n in enumerate(catalog.categories)}, {n: i for i, n in enumerate(catalog.colors)}
+
+
+class Pretrained(nn.Module):
+    """The small SAM and the object head, which share SAM's pyramid."""
+
+    def __init__(self, config: SmallSamConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or SmallSamConfig()
+        names, colors = vocabulary()
+        self.sam = build_small_sam(self.config)
+        self.head = ObjectHead(self.config.embed_dim, len(names), len(colors))
+
+
+def draw_prompt(mask: torch.Tensor, rng: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
+    """A click in the object, or its box with a jitter, as two labelled points of SAM's prompt encoder.
+
+    mask: bool [h, w] at IDS_STRIDE. Returns float [2, 2] in input pixels and int [2]; labels 1 click, -1 nothing, 2
+    and 3 box corners.
+    """
+    ys, xs = torch.nonzero(mask, as_tuple=True)
+    if rng.random() < 0.5:
+        i = rng.randrange(len(ys))
+        click = [(float(xs[i]) + 0.5) * IDS_STRIDE, (float(ys[i]) + 0.5) * IDS_STRIDE]
+        return torch.tensor([click, [0.0, 0.0]]), torch.tensor([1, -1])
+    box = [float(xs.min()), float(ys.min()), float(xs.max()) + 1, float(ys.max()) + 1]
+    w, h = box[2] - box[0], box[3] - box[1]
+    box = [v + rng.gauss(0, 0.06) * (w if k % 2 == 0 else h) for k, v in enumerate(box)]
+    return torch.tensor(box).view(2, 2) * IDS_STRIDE, torch.tensor([2, 3])
+
+
+def dense_targets(sample: Sample) -> dict[str, torch.Tensor]:
+    """What the object head should say, per cell of the finest level [h, w] (stride 8): centre heat, label, color (-1
+    = nothing), box, weight."""
+    names, colors = vocabulary()
+    step = 8 // IDS_STRIDE
+    ids = sample.ids[step // 2 :: step, step // 2 :: step]
+    h, w = ids.shape
+    scale = 8.0 * IDS_STRIDE / 8.0  # ids pixels -> input pixels
+    side = float(SmallSamConfig().img_size)
+    out = {
+        "heat": torch.zeros(h, w),
+        "label": torch.full((h, w), -1),
+        "color": torch.full((h, w), -1),
+        "box": torch.zeros(4, h, w),
+        "weight": torch.zeros(h, w),
+    }
+    gy, gx = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+    for item in sample.scene["objects"]:
+        ys, xs = torch.nonzero(sample.ids == item["id"], as_tuple=True)
+        if len(ys) < 12:
+            continue
+        y, x = ys.float(), xs.float()
+        # The visible pixel nearest to the centroid: a ring's or an occluded object's centre may not be its own.
+        nearest = int(((y - y.mean()) ** 2 + (x - x.mean()) ** 2).argmin())
+        cy, cx = int(ys[nearest]) // step, int(xs[nearest]) // step
+        cy, cx = min(cy, h - 1), min(cx, w - 1)
+        box = torch.stack([x.min(), y.min(), x.max() + 1, y.max() + 1]) * scale / side
+        spread = max(0.8, 0.15 * float((box[2:] - box[:2]).max()) * side / 8)
+        out["heat"] = torch.maximum(out["heat"], torch.exp(-((gy - cy) ** 2 + (gx - cx) ** 2) / (2 * spread**2)))
+        out["heat"][cy, cx] = 1.0
+        inside = ids == item["id"]
+        inside[cy, cx] = True
+        out["label"][inside] = names[item["category"]]
+        out["color"][inside] = colors[item["color"]]
+        # Small objects count as much as large ones; the centre cell, which will be read out, counts most.
+        out["weight"][inside] = 1.0 / float(inside.sum())
+        out["weight"][cy, cx] += 1.0
+        place = torch.stack([(gx + 0.5) * 8 / side, (gy + 0.5) * 8 / side])
+        ltrb = torch.cat([place - box[:2, None, None], box[2:, None, None] - place])
+        out["box"][:, inside] = ltrb[:, inside].clamp(min=0)
+    return out
+
+
+def head_loss(maps: tuple[torch.Tensor, ...], targets: list[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, Metrics]:
+    """Loss of the object head on a batch, and the accuracy of name and color at the object centres."""
+    centre, label, color, box = (m.float() for m in maps)
+    t = {k: torch.stack([d[k] for d in targets]) for k in targets[0]}
+    heat = centre_loss(centre.squeeze(1), t["heat"])
+    on = t["label"] >= 0
+    weight = t["weight"][on] / t["weight"][on].sum().clamp(min=1e-6)
+    ce_label = F.cross_entropy(label.permute(0, 2, 3, 1)[on], t["label"][on], reduction="none")
+    ce_color = F.cross_entropy(color.permute(0, 2, 3, 1)[on], t["color"][on], reduction="none")
+    box_error = (box.permute(0, 2, 3, 1)[on] - t["box"].permute(0, 2, 3, 1)[on]).abs().sum(-1)
+    loss = heat + (weight * ce_label).sum() + (weight * ce_color).sum() + 10.0 * (weight * box_error).sum()
+    peak = t["heat"] == 1.0
+    metrics = {
+        "heat": heat.item(),
+        "label_acc": (label.argmax(1)[peak] == t["label"][peak]).float().mean().item(),
+        "color_acc": (color.argmax(1)[peak] == t["color"][peak]).float().mean().item(),
+        "box_err": (weight * box_error).sum().item(),
+    }
+    return loss, metrics
+
+
+def draw_prompts(samples: list[Sample], per_image: int, rng: random.Random) -> tuple[torch.Tensor, ...] | None:
+    """image index [N], points [N, 2, 2], labels [N, 2], masks [N, h, w] for up to per_image objects an image."""
+    rows = []
+    for k, sample in enumerate(samples):
+        ids = [o["id"] for o in sample.scene["objects"] if int((sample.ids == o["id"]).sum()) >= 20]
+        for i in rng.sample(ids, min(per_image, len(ids))):
+            mask = sample.ids == i
+            rows.append((torch.tensor(k), *draw_prompt(mask, rng), mask.float()))
+    return tuple(torch.stack(column) for column in zip(*rows, strict=True)) if rows else None
+
+
+def mask_iou(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """float [N, h, w] logits against {0, 1} masks -> IoU, float [N]; two empty masks agree."""
+    a, b = logits > 0, masks > 0.5
+    union = (a | b).flatten(1).sum(1)
+    return torch.where(union > 0, (a & b).flatten(1).sum(1) / union.clamp(min=1), 1.0)
+
+
+def batch_loss(
+    model: Pretrained, samples: list[Sample], per_image: int, rng: random.Random
+) -> tuple[torch.Tensor, Metrics]:
+    """The whole loss of the stage on a batch of scenes."""
+    features, _ = collate(samples)
+    level = model.sam.image_encoder.pyramid(features)[-1]
+    loss, metrics = head_loss(model.head(level), [dense_targets(s) for s in samples])
+    prompts = draw_prompts(samples, per_image, rng)
+    if prompts is not None:
+        index, points, labels, masks = prompts
+        sparse, dense = model.sam.prompt_encoder(points=(points, labels), boxes=None, masks=None)
+        dense = dense[..., : level.shape[-2], : level.shape[-1]]
+        logits, quality = decode_masks(model.sam, level[index], sparse, dense, all_masks=True)
+        logits, quality = logits.float(), quality.float()
+        iou = mask_iou(logits[:, 0].detach(), masks)
+        for k in range(logits.shape[1]):
+            loss = (
+                loss
+                + (2.0 * mask_bce(logits[:, k], masks) + 0.5 * dice_loss(logits[:, k], masks)).mean() / logits.shape[1]
+            )
+        loss = loss + F.mse_loss(quality[:, 0], iou)
+        metrics["iou"] = iou.mean().item()
+    return loss, metrics
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `llavaseg train sam`."""
+    parser.add_argument("--data", type=Path, required=True, help="folder of training scenes with features")
+    parser.add_argument("--val", type=Path, help="folder of validation scenes with features")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="run folder: checkpoint and log; the same folder resumes"
+    )
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=8, help="scenes a step")
+    parser.add_argument("--prompts", type=int, default=2, help="masks a scene and step")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train until args.steps; resumes from args.out."""
+    torch.manual_seed(args.seed)
+    data = FeatureSet(args.data)
+    val = FeatureSet(args.val, limit=200) if args.val else None
+    model = Pretrained()
+
+    def step_loss(rng: random.Random) -> tuple[torch.Tensor, Metrics]:
+        return batch_loss(model, [data[rng.randrange(len(data))] for _ in range(args.batch)], args.prompts, rng)
+
+    def validate() -> Metrics:
+        assert val is not None
+        rng, rows = random.Random(0), []
+        for i in range(0, len(val), 8):
+            rows.append(batch_loss(model, [val[j] for j in range(i, min(i + 8, len(val)))], 2, rng)[1])
+        return {k: sum(r.get(k, 0.0) for r in rows) / len(rows) for k in rows[0]}
+
+    config = LoopConfig(steps=args.steps, lr=args.lr, seed=args.seed, validate_every=500)
+    fit("sam", args.out, model, step_loss, config, validate if val else None)
+
+
+def load_pretrained(run_folder: Path) -> Pretrained:
+    """The model of a finished or running `sam` stage, in evaluation mode."""
+    model = Pretrained()
+    state: dict[str, Any] = torch.load(run_folder / "sam.pt", map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    return model.eval()
+
+
+def sam_config(model: Pretrained) -> dict[str, Any]:
+    """Sizes of the small SAM, as JSON."""
+    return asdict(model.config)
