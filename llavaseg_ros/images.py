@@ -31,6 +31,17 @@ def read_mask(path: Path | str) -> np.ndarray:
     return np.asarray(array != 0)
 
 
+def read_ids(path: Path | str) -> np.ndarray:
+    """Read an instance map as uint8 [H, W]: 0 is background, other values are object ids.
+
+    Raises BadRequest when the file is missing, empty or not an 8-bit gray picture.
+    """
+    array = _decode(Path(path), cv2.IMREAD_UNCHANGED, "instance map")
+    if array.ndim != 2 or array.dtype != np.uint8:
+        raise BadRequest(f"instance map {path}: expected 8-bit gray, got {array.dtype} {list(array.shape)}")
+    return array
+
+
 def write_rgb(path: Path | str, rgb: np.ndarray) -> None:
     """Write uint8 [H, W, 3] RGB; the file type is that of the name. Makes the folder. Raises OSError on failure."""
     _write(Path(path), np.ascontiguousarray(rgb[:, :, ::-1]))

@@ -6,8 +6,6 @@ import argparse
 import shutil
 from pathlib import Path
 
-import torch
-
 from llavaseg_ros.bundle import default_bundle, write_bundle
 from llavaseg_ros.segmentation.segmenter import save_segmenter
 from llavaseg_ros.segmentation.text_encoder import TextEncoder
@@ -24,7 +22,7 @@ def export(run_folder: Path, out: Path, *, name: str, width: int, depth: int) ->
     for part in ("mllm", "segmenter"):
         shutil.rmtree(out / part, ignore_errors=True)
     save_segmenter(out / "segmenter", pretrained.sam, pretrained.config, adapters)
-    llava.to(torch.float16).save_pretrained(out / "mllm")
+    llava.half().save_pretrained(out / "mllm")
     processor.save_pretrained(out / "mllm")
     write_bundle(out, name=name, prompts="embedded")
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from llavaseg_ros.images import read_rgb
+from llavaseg_ros.images import read_ids, read_rgb
 from llavaseg_ros.segmentation.backbone import PIXEL_MEAN, PIXEL_STD, Backbone
 from llavaseg_ros.segmentation.preprocess import fit_to, to_pixels
 from llavaseg_ros.segmentation.small_sam import SmallSamConfig
@@ -47,7 +47,8 @@ def extract(
     workers: (index, count), so that several processes can share a folder. limit: at most so many scenes of the folder.
     Returns how many files were written.
     """
-    backbone = Backbone(config.backbone, config.img_size).to(memory_format=torch.channels_last)
+    backbone = Backbone(config.backbone, config.img_size)
+    backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's annotations
     mean, std = torch.tensor(PIXEL_MEAN), torch.tensor(PIXEL_STD)
     todo = read_index(folder)[:limit][workers[0] :: workers[1]]
     todo = [s for s in todo if not _feature_file(folder, s).exists()]
@@ -58,7 +59,7 @@ def extract(
         # bfloat16 halves the time; its rounding is far below the camera noise that the models must bear anyway.
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             features = backbone(pixels)
-        ids = cv2.imread(str(folder / scene["instances"]), cv2.IMREAD_UNCHANGED)
+        ids = read_ids(folder / scene["instances"])
         size = (fit.active[1] // IDS_STRIDE, fit.active[0] // IDS_STRIDE)
         half = np.zeros((fit.padded[0] // IDS_STRIDE, fit.padded[1] // IDS_STRIDE), np.uint8)
         half[: size[1], : size[0]] = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST_EXACT)

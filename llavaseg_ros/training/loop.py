@@ -112,7 +112,7 @@ def fit(
                 save(step + 1)
             if validate is not None and ((step + 1) % config.validate_every == 0 or step + 1 == config.steps):
                 model.eval()
-                with torch.inference_mode():
+                with torch.no_grad():
                     log({"step": step + 1, **{f"val_{k}": v for k, v in validate().items()}})
                 model.train()
     log_file.close()

@@ -28,7 +28,7 @@ from transformers import (
 from llavaseg_ros.reasoning.object_tower import ObjectTower, ObjectTowerConfig
 from llavaseg_ros.segmentation.backbone import PIXEL_MEAN, PIXEL_STD
 from llavaseg_ros.training.features import FeatureSet, collate
-from llavaseg_ros.training.language import corpus, describe_turns, dialogue_turns, fast_turn, make_dialogues
+from llavaseg_ros.training.language import Phrasing, corpus, describe_turns, dialogue_turns, fast_turn, make_dialogues
 from llavaseg_ros.training.loop import LoopConfig, Metrics, fit
 from llavaseg_ros.training.sam import Pretrained, load_pretrained
 
@@ -44,6 +44,13 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 Turn = tuple[str, str]
+
+
+def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    """Id of one special token."""
+    found = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(found, int)
+    return found
 
 
 def train_tokenizer(texts: list[str], size: int) -> PreTrainedTokenizerFast:
@@ -88,7 +95,7 @@ def build_llava(
     config = LlavaConfig(
         vision_config=tower.config,
         text_config=text,
-        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+        image_token_index=token_id(tokenizer, IMAGE),
         projector_hidden_act="gelu",
         vision_feature_select_strategy="full",
         vision_feature_layer=-1,
@@ -161,8 +168,9 @@ class Encoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, image_tokens: int) -> None:
         self.tokenizer = tokenizer
-        ids = tokenizer.convert_tokens_to_ids
-        self.image, self.user, self.assistant, self.end = ids(IMAGE), ids(USER), ids(ASSISTANT), ids(END)
+        self.image, self.user, self.assistant, self.end = (
+            token_id(tokenizer, t) for t in (IMAGE, USER, ASSISTANT, END)
+        )
         self.image_tokens = image_tokens
 
     def text(self, text: str) -> list[int]:
@@ -223,7 +231,7 @@ class Talk:
     encoder: Encoder
     data: FeatureSet
 
-    def draw(self, rng: random.Random, phrasing: str = "known") -> tuple[int, list[Turn]]:
+    def draw(self, rng: random.Random, phrasing: Phrasing = "known") -> tuple[int, list[Turn]]:
         """-> index of a scene, turns. Mostly the chain of thought; some one-turn replies, some about single objects."""
         while True:
             index = rng.randrange(len(self.data))
@@ -283,7 +291,9 @@ def run(args: argparse.Namespace) -> None:
     sets = {"train": FeatureSet(args.data)} | ({"val": FeatureSet(args.val, limit=300)} if args.val else {})
     tokens = {name: tower_tokens(tower, data) for name, data in sets.items()}
 
-    def loss_of(name: str, rng: random.Random, count: int, phrasing: str = "known") -> tuple[torch.Tensor, Metrics]:
+    def loss_of(
+        name: str, rng: random.Random, count: int, phrasing: Phrasing = "known"
+    ) -> tuple[torch.Tensor, Metrics]:
         talk = Talk(encoder, sets[name])
         drawn = [talk.draw(rng, phrasing) for _ in range(count)]
         batch = batch_ids([encoder(turns) for _, turns in drawn], tokenizer.pad_token_id)

@@ -1,0 +1,250 @@
+"""The node `llavaseg`: a command in words and a camera image in, an answer and a mask out.
+
+A lifecycle node. Callbacks only store or put in line; one worker thread owns the model (`ros/worker.py`). `configure`
+makes the interfaces, `activate` loads and warms the model in the worker, `deactivate` ends every command, `cleanup`
+frees the model. With the parameter `autostart` (the default) the node configures and activates itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from std_msgs.msg import String
+
+from llavaseg_ros.action import Segment
+from llavaseg_ros.errors import LLaVASegError
+from llavaseg_ros.msg import Command
+from llavaseg_ros.nodes import parameters
+from llavaseg_ros.nodes.parameters import Settings
+from llavaseg_ros.ros.actions import DeferredActionServer
+from llavaseg_ros.ros.commands import CommandRunner, Limits
+from llavaseg_ros.ros.diagnostics import diagnostic_array
+from llavaseg_ros.ros.dispatch import Dispatcher
+from llavaseg_ros.ros.inputs import Inputs
+from llavaseg_ros.ros.monitor import Monitor
+from llavaseg_ros.ros.outputs import Outputs
+from llavaseg_ros.ros.process import run_node
+from llavaseg_ros.ros.qos import COMMAND, DIAGNOSTICS, subscription_events
+from llavaseg_ros.ros.sessions import Sessions
+from llavaseg_ros.ros.worker import ModelState, ModelWorker, Policy, Preempted
+from llavaseg_ros.srv import ResetSession, SegmentAtPrompt
+
+Loader = Callable[[str, str, str], Any]
+"""(model, device, mode) -> an object with the methods of `llavaseg_ros.pipeline.LLaVASeg`."""
+
+NODE_NAME = "llavaseg"
+EXECUTOR_THREADS = 4
+HOUSEKEEPING_PERIOD_S = 0.2
+DIAGNOSTICS_PERIOD_S = 1.0
+
+
+def load_pipeline(model: str, device: str, mode: str) -> Any:
+    """The real thing. Imported here, in the worker's thread, because importing torch takes seconds."""
+    from llavaseg_ros.pipeline import LLaVASeg
+
+    return LLaVASeg.from_pretrained(model, device=device, mode=mode)
+
+
+def warm_up(model: Any) -> None:
+    """Run one command on a blank image, so that the first real one does not pay for caches and lazy imports."""
+    model.set_image(np.full((480, 640, 3), 127, np.uint8))
+    # A blank image may well give an unreadable reply; the model is warm all the same.
+    with contextlib.suppress(LLaVASegError):
+        model.segment("What do you see?")
+    model.reset_image()
+
+
+class LLaVASegNode(LifecycleNode):
+    """See the module's text. `loader` makes the pipeline; further arguments are those of `rclpy.node.Node`."""
+
+    def __init__(self, *, loader: Loader = load_pipeline, **node_arguments: Any) -> None:
+        super().__init__(NODE_NAME, **node_arguments)
+        self._loader = loader
+        self._state = "unconfigured"
+        self._loaded: tuple[str, str, str] | None = None
+        self._description: dict[str, Any] = {}
+        parameters.declare(self)
+        parameters.guard_changes(self, lambda: self._state)
+        self.sessions = Sessions()
+        self.worker = ModelWorker()
+        self.monitor = Monitor(self, self.worker)
+        self.inputs = Inputs(self, lambda text: self.get_logger().warning(text, throttle_duration_sec=5.0))
+        self._outputs = Outputs(self)
+        self._runner = CommandRunner(
+            self.inputs.images,
+            self.sessions,
+            now_ns=lambda: self.get_clock().now().nanoseconds,
+            limits=self._limits,
+            partial=partial(self._outputs.send, "answer"),
+        )
+        self._action: DeferredActionServer | None = None
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
+        # Not on the node's clock: simulated time may stand still, time-outs and warnings may not.
+        steady, group = Clock(clock_type=ClockType.STEADY_TIME), MutuallyExclusiveCallbackGroup()
+        self.create_timer(HOUSEKEEPING_PERIOD_S, self._keep_house, callback_group=group, clock=steady)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._diagnose, callback_group=group, clock=steady)
+        if Settings.of(self).autostart and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Read the parameters; make topics, services and the action."""
+        try:
+            settings = Settings.of(self)
+            self.inputs.open(transport=settings.image_transport, depth=settings.depth_enabled)
+            self.inputs.images.resize(settings.sync_ring_size)
+            self._outputs.open()
+            if self._action is None:
+                self._action = self._make_command_interfaces()
+        except Exception as error:
+            self.get_logger().error(f"configure failed: {error}")
+            self._release()
+            return TransitionCallbackReturn.FAILURE
+        self._state = "inactive"
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start to load and warm the model in the worker, unless it is loaded already; return at once."""
+        settings = Settings.of(self)
+        wanted = (settings.model, settings.device, settings.mode)
+        if self._loaded != wanted or self.worker.state not in (ModelState.READY, ModelState.LOADING):
+            self._loaded = wanted
+            self.get_logger().info(f"loading model {settings.model!r} on {settings.device}")
+            self.worker.load(lambda: self._load(wanted, settings.warm_up))
+        self.monitor.start_watch()
+        result = super().on_activate(state)
+        self._state = "active"
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End every command; the model stays loaded."""
+        self._state = "inactive"
+        self.worker.abandon_all(Preempted("the node was deactivated"))
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model, the frames and the interfaces."""
+        self._state = "unconfigured"
+        self._loaded = None
+        self.worker.unload()
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End every command and the worker."""
+        self._state = "finalized"
+        self.worker.stop()
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After a failed transition: free everything, back to unconfigured."""
+        return self.on_cleanup(state)
+
+    def close(self) -> bool:
+        """End every command, with its answer, and the worker. False when the model did not come back in time."""
+        self._state = "finalized"
+        return self.worker.stop()
+
+    def _make_command_interfaces(self) -> DeferredActionServer:
+        """Made by the first `configure`, and kept by `cleanup`: rclpy's executor fails when an action server, or a
+        subscription with an event handler, is destroyed under it. While not active they answer MODEL_NOT_READY."""
+        log = self.get_logger()
+        dispatcher = Dispatcher(
+            self.worker,
+            self._runner,
+            self._outputs,
+            limits=self._limits,
+            state=lambda: self._state,
+            note=self.monitor.note,
+        )
+        group, own = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
+        for message_type, topic, callback in (
+            (Command, "command", dispatcher.on_command),
+            (String, "command_text", lambda msg: dispatcher.on_text(msg.data)),
+        ):
+            events = subscription_events(topic, log.warning)
+            self.create_subscription(
+                message_type, topic, callback, COMMAND, callback_group=group, event_callbacks=events
+            )
+        self.create_service(ResetSession, "~/reset_session", self._on_reset, callback_group=group)
+        # Waits for the model: alone in its group, it holds one of the executor's threads at most.
+        self.create_service(SegmentAtPrompt, "~/segment_at_prompt", dispatcher.on_prompt, callback_group=own)
+        action = DeferredActionServer(
+            self,
+            Segment,
+            "~/segment",
+            accepted=lambda handle: dispatcher.on_goal(action, handle),
+            cancel=dispatcher.on_cancel,
+        )
+        return action
+
+    def _release(self) -> None:
+        self.inputs.close()
+        self._outputs.close()
+        self._runner.forget_image()
+        self.sessions.reset("*")
+
+    def _load(self, wanted: tuple[str, str, str], warm: bool) -> Any:
+        started = time.monotonic()
+        self._runner.forget_image()
+        model = self._loader(*wanted)
+        loaded = time.monotonic()
+        if warm:
+            warm_up(model)
+        self._description = dict(model.describe())
+        self.get_logger().info(
+            f"model {wanted[0]!r} is ready: {loaded - started:.1f} s to load, {time.monotonic() - loaded:.1f} s to warm"
+        )
+        return model
+
+    def _limits(self) -> Limits:
+        settings = Settings.of(self)
+        return Limits(
+            max_targets=settings.max_targets,
+            timeout_s=settings.timeout_s,
+            policy=Policy(settings.queue_policy),
+            queue_depth=settings.queue_depth,
+            max_image_age_s=settings.sync_max_image_age_s,
+            wait_for_image_s=settings.sync_wait_for_image_s,
+            history_length=settings.session_history_length,
+            partial_answers=settings.partial_answers,
+        )
+
+    def _on_reset(self, request: Any, response: Any) -> Any:
+        response.success, response.message = self.sessions.reset(request.session_id)
+        return response
+
+    def _keep_house(self) -> None:
+        self.worker.expire()
+        settings = Settings.of(self)
+        self.inputs.images.resize(settings.sync_ring_size)
+        if self._state == "active":
+            self.monitor.watch_camera(self.inputs, settings.diagnostics_no_image_warning_s)
+
+    def _diagnose(self) -> None:
+        snapshot = self.monitor.snapshot(
+            self.inputs,
+            lifecycle=self._state,
+            model=self._description,
+            max_image_age_s=Settings.of(self).sync_max_image_age_s,
+        )
+        stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(diagnostic_array(snapshot, self.get_fully_qualified_name(), stamp))
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM. Returns the exit code."""
+    return run_node(LLaVASegNode, args, name=NODE_NAME, threads=EXECUTOR_THREADS)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

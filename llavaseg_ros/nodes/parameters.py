@@ -1,0 +1,174 @@
+"""Parameters of the node `llavaseg`: one table with descriptors, and one typed snapshot of their values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from llavaseg_ros.ros.worker import Policy
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One parameter. limits: smallest and largest value. choices: the strings that are allowed.
+
+    change: "live", or the lifecycle state up to which it may be changed: "inactive" (takes effect at the next
+    activation), "unconfigured" (at the next configuration), "never" (read only).
+    """
+
+    name: str
+    default: Any
+    text: str
+    limits: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+    change: str = "live"
+
+
+def describe(spec: Spec) -> ParameterDescriptor:
+    """For `ros2 param describe`."""
+    when = {
+        "live": "",
+        "inactive": " Takes effect at the next activation.",
+        "unconfigured": " Takes effect at the next configuration.",
+        "never": " Read only.",
+    }[spec.change]
+    descriptor = ParameterDescriptor(
+        name=spec.name,
+        description=spec.text + when,
+        read_only=spec.change == "never",
+        additional_constraints="one of: " + ", ".join(spec.choices) if spec.choices else "",
+    )
+    if spec.limits is not None and isinstance(spec.default, int):
+        low, high = (int(limit) for limit in spec.limits)
+        descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=0)]
+    elif spec.limits is not None:
+        low_s, high_s = (float(limit) for limit in spec.limits)
+        descriptor.floating_point_range = [FloatingPointRange(from_value=low_s, to_value=high_s, step=0.0)]
+    return descriptor
+
+
+SPECS = (
+    Spec("autostart", True, "Configure and activate at the start, without a lifecycle manager.", change="never"),
+    Spec("model", "default", "Model bundle: a folder, or 'default' for the embedded one.", change="inactive"),
+    Spec("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N.", change="inactive"),
+    Spec(
+        "mode",
+        "cot",
+        "Reasoning: 'cot' in three turns (reason, name, describe), 'fast' in one.",
+        choices=("cot", "fast"),
+        change="inactive",
+    ),
+    Spec("warm_up", True, "Run one command on a blank image after loading: the first is slow.", change="inactive"),
+    Spec(
+        "image_transport",
+        "raw",
+        "'raw' subscribes to image (sensor_msgs/Image), 'compressed' to image/compressed (JPEG or PNG).",
+        choices=("raw", "compressed"),
+        change="unconfigured",
+    ),
+    Spec(
+        "depth_enabled",
+        True,
+        "Subscribe to depth/image and depth/camera_info. Their ages are in /diagnostics; 3-D comes in a later version.",
+        change="unconfigured",
+    ),
+    Spec("max_targets", 1, "Most targets of one command; a goal may ask for another number.", (1, 64)),
+    Spec("timeout_s", 60.0, "Give a command up after this many seconds; a goal may ask for another time.", (0.1, 3600)),
+    Spec("partial_answers", False, "Also publish answers on the way (final = false) on ~/answer while reasoning."),
+    Spec(
+        "queue.policy",
+        "replace",
+        "A command while another runs: 'replace' ends the old one, 'reject' refuses the new one, 'queue' lets it wait.",
+        choices=tuple(policy.value for policy in Policy),
+    ),
+    Spec("queue.depth", 8, "Most commands that wait under the policy 'queue'.", (1, 1000)),
+    Spec("session.history_length", 0, "Earlier turns of a session that go to the model with a command.", (0, 50)),
+    Spec("sync.max_image_age_s", 1.0, "Refuse images with a stamp older than this, s; 0 = any age.", (0, 3600)),
+    Spec("sync.wait_for_image_s", 1.0, "Let a command wait this many seconds for a fresh enough image.", (0, 60)),
+    Spec("sync.ring_size", 10, "Frames that are kept for commands which name an image by its stamp.", (1, 100)),
+    Spec(
+        "diagnostics.no_image_warning_s",
+        5.0,
+        "Warn in the log when no image has come for this many seconds; 0 = never.",
+        (0, 3600),
+    ),
+)
+_BY_NAME = {spec.name: spec for spec in SPECS}
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values at one moment. Field names are the parameters' with '_' for '.'."""
+
+    autostart: bool
+    model: str
+    device: str
+    mode: str
+    warm_up: bool
+    image_transport: str
+    depth_enabled: bool
+    max_targets: int
+    timeout_s: float
+    partial_answers: bool
+    queue_policy: str
+    queue_depth: int
+    session_history_length: int
+    sync_max_image_age_s: float
+    sync_wait_for_image_s: float
+    sync_ring_size: int
+    diagnostics_no_image_warning_s: float
+
+    @classmethod
+    def of(cls, node: Node) -> Settings:
+        """Read all parameters of a node that has declared them."""
+        return cls(**{spec.name.replace(".", "_"): node.get_parameter(spec.name).value for spec in SPECS})
+
+
+def declare(node: Node) -> None:
+    """Declare all parameters. Raises an error that names the parameter when a value given is not allowed."""
+    for spec in SPECS:
+        node.declare_parameter(spec.name, spec.default, describe(spec))
+        reason = _refuse(spec, node.get_parameter(spec.name).value)
+        if reason:
+            raise ValueError(reason)
+
+
+def guard_changes(node: Node, lifecycle: Callable[[], str]) -> None:
+    """Refuse values that make no sense, and changes in the wrong lifecycle state. rclpy sees to ranges and types."""
+
+    def check(parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            spec = _BY_NAME.get(parameter.name)
+            if spec is None:
+                continue
+            reason = _refuse(spec, parameter.value) or _too_late(spec, lifecycle())
+            if reason:
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(check)
+
+
+def _refuse(spec: Spec, value: Any) -> str:
+    if spec.choices and value not in spec.choices:
+        return f"parameter {spec.name}: {value!r} is not one of {', '.join(spec.choices)}"
+    if spec.name == "device" and not _DEVICE.fullmatch(str(value)):
+        return f"parameter device: {value!r} is not one of auto, cpu, cuda, cuda:N"
+    if spec.name == "model" and not str(value).strip():
+        return "parameter model: empty; expected 'default' or the folder of a bundle"
+    return ""
+
+
+def _too_late(spec: Spec, state: str) -> str:
+    if spec.change == "inactive" and state not in ("unconfigured", "inactive"):
+        return f"parameter {spec.name}: cannot change while the node is {state}; deactivate it first"
+    if spec.change == "unconfigured" and state != "unconfigured":
+        return f"parameter {spec.name}: cannot change while the node is {state}; clean it up first"
+    return ""

@@ -1,0 +1,1 @@
+"""The ROS layer below the nodes: message conversion, freshness, QoS, the worker thread, diagnostics."""

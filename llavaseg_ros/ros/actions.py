@@ -1,0 +1,97 @@
+"""An action server whose goals are worked on by our own thread, so that no executor thread ever waits for the model.
+
+rclpy's own way is an execute callback, which either blocks a thread of the executor until the goal is done, or, as a
+coroutine, is polled by the executor without a pause. Here `execute()` only marks the goal as executing; the worker does
+the work, and `end` schedules the short callback that sets the goal's last state and hands over the result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from action_msgs.msg import GoalStatus
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+# How long a result is kept for a client that has not fetched it. Results hold masks: not for long.
+RESULT_TIMEOUT_S = 30
+
+# As rclpy's default for services, but with room for many requests at once.
+_MANY = QoSProfile(depth=100)
+
+# Longest wait for a cancel that was accepted to become visible in the goal's state: it does so within microseconds.
+_CANCEL_SETTLES_S = 0.5
+
+
+class DeferredActionServer(ActionServer):
+    """accepted: called with each new goal's handle; cancel: called with the handle of a goal that is to be cancelled.
+
+    Both must return at once. Every goal is accepted, and every cancel: what is wrong with a goal is told in its result.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        action_type: Any,
+        name: str,
+        *,
+        accepted: Callable[[ServerGoalHandle], None],
+        cancel: Callable[[ServerGoalHandle], None],
+    ) -> None:
+        def accept_cancel(handle: Any) -> CancelResponse:
+            cancel(handle)
+            return CancelResponse.ACCEPT
+
+        super().__init__(
+            node,
+            action_type,
+            name,
+            execute_callback=lambda handle: action_type.Result(),
+            callback_group=ReentrantCallbackGroup(),
+            goal_callback=lambda request: GoalResponse.ACCEPT,
+            handle_accepted_callback=accepted,
+            cancel_callback=accept_cancel,
+            goal_service_qos_profile=_MANY,
+            result_service_qos_profile=_MANY,
+            cancel_service_qos_profile=_MANY,
+            result_timeout=RESULT_TIMEOUT_S,
+        )
+
+    def notify_execute(self, goal_handle: Any, execute_callback: Any) -> None:
+        """Called by `ServerGoalHandle.execute()`. Without a callback there is nothing for the executor to do yet."""
+        if execute_callback is not None:
+            super().notify_execute(goal_handle, execute_callback)
+
+    @staticmethod
+    def begin(handle: ServerGoalHandle) -> None:
+        """Mark a goal as executing."""
+        if handle.status == GoalStatus.STATUS_ACCEPTED:
+            handle.execute()
+
+    def end(self, handle: ServerGoalHandle, result: Any, *, succeeded: bool, canceled: bool) -> None:
+        """Give a goal its last state and its result. From any thread; returns at once."""
+
+        def last(goal: ServerGoalHandle) -> Any:
+            if canceled and _is_canceling(goal):
+                goal.canceled()
+            elif succeeded:
+                goal.succeed()
+            else:
+                goal.abort()
+            return result
+
+        self.begin(handle)
+        self.notify_execute(handle, last)
+
+
+def _is_canceling(goal: ServerGoalHandle) -> bool:
+    """The goal is in the state CANCELING. rclpy calls the cancel callback just before it changes the state."""
+    end = time.monotonic() + _CANCEL_SETTLES_S
+    while not goal.is_cancel_requested and time.monotonic() < end:
+        time.sleep(0.001)
+    return goal.is_cancel_requested

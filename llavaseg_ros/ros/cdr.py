@@ -1,0 +1,53 @@
+"""Stamped messages as they come off the wire (CDR), so that a frame nobody asks about is never decoded.
+
+Every message whose first field is a `std_msgs/Header` starts alike: 4 bytes of encapsulation (the second tells the byte
+order), then the stamp's seconds (int32) and nanoseconds (uint32).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from rclpy.serialization import deserialize_message
+
+from llavaseg_ros.errors import BadRequest
+
+_STAMP_AT = 4
+_STAMP_END = 12
+
+
+class RawMessage:
+    """Serialized bytes of a stamped message and the type that they decode to. `message()` decodes, each time anew."""
+
+    __slots__ = ("data", "type")
+
+    def __init__(self, data: bytes, message_type: type[Any]) -> None:
+        self.data, self.type = data, message_type
+
+    def message(self) -> Any:
+        """The decoded message. Raises BadRequest when the bytes are cut off or are no such message."""
+        try:
+            return deserialize_message(self.data, self.type)
+        except Exception as error:
+            raise BadRequest(
+                f"image: {len(self.data)} bytes are no whole {self.type.__name__} message ({error})"
+            ) from error
+
+
+def read_stamp_ns(data: bytes) -> int:
+    """The header's stamp in nanoseconds. Raises BadRequest when the data is too short to hold one."""
+    sec, nanosec = struct.unpack_from(_order(data) + "iI", data, _STAMP_AT)
+    return int(sec) * 1_000_000_000 + int(nanosec)
+
+
+def with_stamp(data: bytes, stamp_ns: int) -> bytes:
+    """The same message with another stamp in its header; nothing else is decoded or changed."""
+    stamp = struct.pack(_order(data) + "iI", *divmod(stamp_ns, 1_000_000_000))
+    return b"".join((data[:_STAMP_AT], stamp, data[_STAMP_END:]))
+
+
+def _order(data: bytes) -> str:
+    if len(data) < _STAMP_END:
+        raise BadRequest(f"message of {len(data)} bytes is too short for a stamped message")
+    return "<" if data[1] & 1 else ">"

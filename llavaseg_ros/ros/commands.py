@@ -1,0 +1,231 @@
+"""What happens to one command once it is the model's turn: choose a frame, encode it if it is a new one, then segment.
+
+Runs in the worker's thread only. Knows messages, but neither a node nor a publisher.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from llavaseg_ros.errors import BadRequest, Cancelled, LLaVASegError
+from llavaseg_ros.msg import Answer, TargetMaskArray
+from llavaseg_ros.ros import messages
+from llavaseg_ros.ros.cdr import RawMessage
+from llavaseg_ros.ros.convert import to_rgb
+from llavaseg_ros.ros.freshness import Frame, FrameStore
+from llavaseg_ros.ros.sessions import Sessions
+from llavaseg_ros.ros.worker import Job, Policy
+from llavaseg_ros.types import Result, Segment, Stage
+
+# Answers on the way are for people: a few a second are enough.
+PARTIAL_ANSWER_PERIOD_S = 0.2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The parameters that a command obeys, as they were when it was looked at."""
+
+    max_targets: int
+    timeout_s: float
+    policy: Policy
+    queue_depth: int
+    max_image_age_s: float
+    wait_for_image_s: float
+    history_length: int
+    partial_answers: bool
+
+
+@dataclass
+class Request:
+    """One command, from a topic or from the action. `header` and `shape` are filled in when its frame is known.
+
+    image: the image that came with the goal; None = a camera frame, the one with `image_stamp_ns` (0 = the newest).
+    feedback: called with (stage, partial text) from the worker's thread.
+    """
+
+    command_id: str
+    text: str
+    session_id: str = ""
+    image: Image | None = None
+    image_stamp_ns: int = 0
+    max_targets: int = 1
+    feedback: Callable[[Stage, str], None] | None = None
+    header: Header | None = None
+    shape: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command ends with. masks is None when no frame was reached; rgb and result only after a success."""
+
+    answer: Answer
+    masks: TargetMaskArray | None = None
+    shape: tuple[int, int] | None = None
+    rgb: np.ndarray | None = None
+    result: Result | None = None
+
+    @property
+    def best_mask(self) -> Any:
+        """The mask message of the best target, or None."""
+        return self.masks.targets[0].mask if self.masks is not None and self.masks.targets else None
+
+
+class CommandRunner:
+    """Runs commands on the model, and remembers which frame the model has encoded."""
+
+    def __init__(
+        self,
+        frames: FrameStore,
+        sessions: Sessions,
+        *,
+        now_ns: Callable[[], int],
+        limits: Callable[[], Limits],
+        partial: Callable[[Answer], None],
+    ) -> None:
+        self._frames, self._sessions = frames, sessions
+        self._now_ns, self._limits, self._partial = now_ns, limits, partial
+        self._encoded: Frame | None = None
+        self._header = Header()
+        self._rgb: np.ndarray | None = None
+        self.encodings = 0
+
+    def forget_image(self) -> None:
+        """The model is another one, or has lost its image."""
+        self._encoded, self._rgb = None, None
+
+    def run(self, model: Any, job: Job, request: Request) -> tuple[Result, np.ndarray]:
+        """Do one command. Returns the core's result and the RGB image; raises what the model raises."""
+        limits = self._limits()
+        frame = self._choose(request, job, limits)
+        rgb = self._encode(model, frame, request)
+        result = model.segment(
+            request.text,
+            history=self._sessions.history(request.session_id, limits.history_length),
+            on_progress=self._progress(request, job, limits.partial_answers),
+            should_cancel=job.should_cancel,
+        )
+        if job.should_cancel():
+            raise Cancelled("canceled")
+        messages.check_result(result, (rgb.shape[0], rgb.shape[1]))
+        return result, rgb
+
+    def run_prompt(self, model: Any, job: Job, request: Any) -> tuple[Segment, Header]:
+        """Segment at points or a box, on the frame that is encoded, or on the newest one when none is."""
+        points, labels, box = messages.prompt_arrays(request)
+        frame = self._encoded or self._choose(Request("", ""), job, self._limits())
+        rgb = self._encode(model, frame, None)
+        segment = model.segment_prompt(points=points, labels=labels, box=box)
+        messages.check_segment(segment, (rgb.shape[0], rgb.shape[1]))
+        return segment, self._header
+
+    def outcome(
+        self, request: Request, job: Job, value: tuple[Result, np.ndarray] | None, error: LLaVASegError | None
+    ) -> Outcome:
+        """The messages that end a command. From any thread; changes nothing but the session."""
+        if value is None:
+            assert error is not None
+            final = self._answer(request, job, error=messages.error_text(error))
+            clears = request.shape is not None and not isinstance(error, Cancelled)
+            return Outcome(final, self._no_masks(request) if clears else None, request.shape)
+        result, rgb = value
+        masks = messages.target_masks(result, request.header or Header(), request.command_id, request.max_targets)
+        code = messages.error_of(result)
+        final = self._answer(
+            request, job, text=result.answer, reasoning=result.thought.reasoning, found=bool(masks.targets), error=code
+        )
+        self._sessions.add(request.session_id, request.text, result.answer)
+        return Outcome(final, masks, request.shape, rgb, result)
+
+    def _choose(self, request: Request, job: Job, limits: Limits) -> Frame:
+        if request.image is not None:
+            stamp = messages.stamp_ns(request.image.header.stamp)
+            return Frame(request.image, stamp, self._now_ns(), 0)
+        try:
+            return self._frames.wait_for(
+                lambda: self._frames.read_stamp(request.image_stamp_ns, self._now_ns(), limits.max_image_age_s),
+                limits.wait_for_image_s,
+                job.should_cancel,
+                time.monotonic,
+            )
+        except LLaVASegError:
+            if job.reason is not None:
+                raise job.reason from None
+            raise
+
+    def _encode(self, model: Any, frame: Frame, request: Request | None) -> np.ndarray:
+        """Give the frame to the model, unless the model has it already."""
+        if frame is not self._encoded or self._rgb is None:
+            if request is not None and request.feedback is not None:
+                request.feedback(Stage.ENCODING, "")
+            msg = frame.msg.message() if isinstance(frame.msg, RawMessage) else frame.msg
+            if request is not None:
+                request.header = msg.header
+            rgb = to_rgb(msg)
+            if request is not None:
+                request.shape = (rgb.shape[0], rgb.shape[1])
+            self._encoded, self._rgb = None, None
+            model.set_image(rgb)
+            self.encodings += 1
+            self._encoded, self._rgb, self._header = frame, rgb, msg.header
+        elif request is not None:
+            request.header, request.shape = self._header, (self._rgb.shape[0], self._rgb.shape[1])
+        return self._rgb
+
+    def _progress(self, request: Request, job: Job, partial_answers: bool) -> Callable[[Stage, str], None]:
+        last = -PARTIAL_ANSWER_PERIOD_S
+
+        def report(stage: Stage, text: str) -> None:
+            nonlocal last
+            if request.feedback is not None:
+                feedback = request.feedback
+                job.if_alive(lambda: feedback(stage, text))
+            if partial_answers and text and time.monotonic() - last >= PARTIAL_ANSWER_PERIOD_S:
+                last = time.monotonic()
+                answer = self._answer(request, job, text=text, final=False)
+                job.if_alive(lambda: self._partial(answer))
+
+        return report
+
+    def _answer(self, request: Request, job: Job, **fields: Any) -> Answer:
+        return messages.answer(
+            header=request.header,
+            command_id=request.command_id,
+            session_id=request.session_id,
+            command=request.text,
+            latency_s=job.elapsed_s,
+            **fields,
+        )
+
+    @staticmethod
+    def _no_masks(request: Request) -> TargetMaskArray:
+        return TargetMaskArray(
+            header=request.header or Header(),
+            command_id=request.command_id,
+            command=messages.clean(request.text),
+        )
+
+
+def request_of_goal(goal: Any, command_id: str, default_max_targets: int) -> Request:
+    """A `Segment` goal as a request. Raises nothing: what is wrong is found when the request is checked."""
+    return Request(
+        command_id=command_id,
+        text=goal.text,
+        session_id=goal.session_id,
+        image=goal.image if goal.use_image else None,
+        image_stamp_ns=messages.stamp_ns(goal.image_stamp),
+        max_targets=int(goal.max_targets) or default_max_targets,
+    )
+
+
+def check_request(request: Request) -> None:
+    """Raise BadRequest for a command that cannot be carried out on any frame; strips its text."""
+    request.text = messages.check_command(request.text)
+    if request.image_stamp_ns < 0:
+        raise BadRequest(f"image_stamp: {request.image_stamp_ns / 1e9:g} s is negative")

@@ -1,0 +1,151 @@
+"""From a message to a job and back: commands by topic, goals of the action, prompts by service. No callback waits.
+
+(The prompt service does wait for its answer, as an rclpy service must; it is the only one, and has a group of its own.)
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from llavaseg_ros.action import Segment
+from llavaseg_ros.errors import BadRequest, ErrorCode, LLaVASegError, ModelNotReady
+from llavaseg_ros.msg import Command
+from llavaseg_ros.ros import messages
+from llavaseg_ros.ros.actions import DeferredActionServer
+from llavaseg_ros.ros.commands import CommandRunner, Limits, Outcome, Request, check_request, request_of_goal
+from llavaseg_ros.ros.outputs import Outputs
+from llavaseg_ros.ros.worker import ClientCancel, Job, ModelWorker, as_error
+from llavaseg_ros.types import Stage
+
+Done = Callable[[Outcome, LLaVASegError | None], None]
+
+
+class Dispatcher:
+    """Puts commands in line for the worker, and sends out what they end with.
+
+    state: the node's lifecycle state. note: called with every outcome, for logs and diagnostics.
+    """
+
+    def __init__(
+        self,
+        worker: ModelWorker,
+        runner: CommandRunner,
+        outputs: Outputs,
+        *,
+        limits: Callable[[], Limits],
+        state: Callable[[], str],
+        note: Callable[[Outcome], None],
+    ) -> None:
+        self._worker, self._runner, self._outputs = worker, runner, outputs
+        self._limits, self._state, self._note = limits, state, note
+        self._goals: dict[bytes, Job] = {}
+
+    def on_command(self, msg: Command) -> None:
+        """A message on `command`."""
+        stamp_ns = messages.stamp_ns(msg.image_stamp)
+        self._take(Request(uuid.uuid4().hex, msg.text, msg.session_id, image_stamp_ns=stamp_ns))
+
+    def on_text(self, text: str) -> None:
+        """A message on `command_text`."""
+        self._take(Request(uuid.uuid4().hex, text))
+
+    def on_goal(self, server: DeferredActionServer, handle: Any) -> None:
+        """A goal that was accepted. Its command id is the goal's id in hex."""
+        limits, arrived = self._limits(), time.monotonic()
+        goal, key = handle.request, bytes(handle.goal_id.uuid)
+        request = request_of_goal(goal, key.hex(), limits.max_targets)
+
+        def feedback(stage: Stage, text: str) -> None:
+            elapsed = messages.duration(time.monotonic() - arrived)
+            partial = messages.clean(text)
+            handle.publish_feedback(Segment.Feedback(state=stage.value, partial_text=partial, elapsed=elapsed))
+
+        def done(outcome: Outcome, error: LLaVASegError | None) -> None:
+            self._goals.pop(key, None)
+            answer = outcome.answer
+            result = Segment.Result(answer=answer, error_code=answer.error_code, error_msg=answer.error_msg)
+            if outcome.masks is not None:
+                result.masks = outcome.masks
+            server.end(handle, result, succeeded=error is None, canceled=isinstance(error, ClientCancel))
+
+        request.feedback = feedback
+        timeout_s = messages.seconds_of(goal.timeout)
+        started = lambda: server.begin(handle)  # noqa: E731
+        job = self._job(request, timeout_s if timeout_s > 0 else limits.timeout_s, done, started)
+        self._goals[key] = job
+        feedback(Stage.QUEUED, "")
+        if timeout_s < 0:
+            job.end(None, BadRequest(f"timeout: {timeout_s:g} s is negative"))
+        else:
+            self._submit(job, limits, lambda: check_request(request))
+
+    def on_cancel(self, handle: Any) -> None:
+        """A client wants its goal to end. Notes it; the goal ends at the model's next poll."""
+        job = self._goals.get(bytes(handle.goal_id.uuid))
+        if job is not None:
+            self._worker.cancel(job, ClientCancel("canceled by the client"))
+
+    def on_prompt(self, request: Any, response: Any) -> Any:
+        """A `SegmentAtPrompt` request. Waits for the model, at most `timeout_s` (`ModelWorker.expire` sees to it)."""
+        limits, ended = self._limits(), threading.Event()
+
+        def finish(value: Any, error: LLaVASegError | None) -> None:
+            try:
+                if error is not None:
+                    code, response.error_msg = messages.error_text(error)
+                    response.error_code = int(code)
+                else:
+                    segment, response.header = value
+                    response.target = messages.target_mask(segment, response.header)
+                    if not segment.mask.any():
+                        response.error_code = int(ErrorCode.EMPTY_MASK)
+                        response.error_msg = "no pixel could be given to this prompt"
+            finally:
+                ended.set()
+
+        job = Job(lambda model, job: self._runner.run_prompt(model, job, request), finish, timeout_s=limits.timeout_s)
+        self._submit(job, limits, lambda: None)
+        ended.wait()
+        return response
+
+    def _take(self, request: Request) -> None:
+        limits = self._limits()
+        request.max_targets = limits.max_targets
+        self._submit(self._job(request, limits.timeout_s), limits, lambda: check_request(request))
+
+    def _job(
+        self, request: Request, timeout_s: float, done: Done | None = None, started: Callable[[], None] | None = None
+    ) -> Job:
+        def finish(value: Any, error: LLaVASegError | None) -> None:
+            try:
+                outcome = self._runner.outcome(request, job, value, error)
+            except Exception as raised:  # the model gave something that is no result
+                error = as_error(raised)
+                outcome = self._runner.outcome(request, job, None, error)
+            try:
+                self._outputs.publish(outcome)
+                self._note(outcome)
+            finally:
+                if done is not None:
+                    done(outcome, error)
+            self._outputs.publish_overlay(outcome)
+
+        job = Job(
+            lambda model, job: self._runner.run(model, job, request), finish, timeout_s=timeout_s, started=started
+        )
+        return job
+
+    def _submit(self, job: Job, limits: Limits, check: Callable[[], None]) -> None:
+        """Check first, so that a command which cannot be carried out takes nobody's place."""
+        self._worker.policy, self._worker.depth = limits.policy, limits.queue_depth
+        try:
+            if self._state() != "active":
+                raise ModelNotReady(f"the node is not active ({self._state()})")
+            check()
+            self._worker.submit(job)
+        except LLaVASegError as error:
+            job.end(None, error)

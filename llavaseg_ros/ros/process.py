@@ -1,0 +1,93 @@
+"""Running one node as a process: signals, logging, the executor, and a quiet end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+
+# For the executor to send the last results, between the end of the work and the end of the executor.
+LAST_WORDS_S = 0.1
+
+
+class RosLogHandler(logging.Handler):
+    """Hands the core's Python log records to a node's logger, so that they reach /rosout and its log file."""
+
+    def __init__(self, logger: Any) -> None:
+        super().__init__(logging.INFO)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record. A line for each level: rclpy ties a level to the place of the call."""
+        text = self.format(record)
+        if record.levelno >= logging.ERROR:
+            self._logger.error(text)
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(text)
+        else:
+            self._logger.info(text)
+
+
+def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, threads: int) -> int:
+    """Make a node and spin it until SIGINT, SIGTERM or the end of its context. Returns the exit code.
+
+    The node may have `close() -> bool`, which ends its work while its publishers still work; false = a thread is left
+    that does not come back, and the process must not wait for it.
+
+    rclpy's own signal handlers shut the context down first, so that a node could not say its last words; and a Python
+    handler only runs when the main thread does. So the executor spins in a thread and the main thread waits here.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = make()
+    except Exception as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 1
+    handler = RosLogHandler(node.get_logger())
+    logging.getLogger("llavaseg_ros").addHandler(handler)
+    executor = MultiThreadedExecutor(threads)
+    executor.add_node(node)
+    failed: list[BaseException] = []
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+        except BaseException as error:
+            failed.append(error)
+            node.get_logger().fatal(f"the executor ended: {error!r}")
+        finally:
+            stop.set()
+
+    spinner = threading.Thread(target=spin, name="executor", daemon=True)
+    spinner.start()
+    stop.wait()
+    came_back = node.close() if hasattr(node, "close") else True
+    time.sleep(LAST_WORDS_S)
+    executor.shutdown(timeout_sec=2.0)
+    spinner.join(2.0)
+    logging.getLogger("llavaseg_ros").removeHandler(handler)
+    node.destroy_node()
+    rclpy.try_shutdown()
+    code = 1 if failed else 0
+    if not came_back or spinner.is_alive():
+        # A thread is inside a library (loading a model, say); an ordinary exit under it may crash or wait for ever.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code

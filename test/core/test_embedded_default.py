@@ -1,0 +1,141 @@
+"""The released weights, on the frames of the demo bag (objects and table that no training scene shows)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from llavaseg_ros.bundle import default_bundle, verify
+from llavaseg_ros.demo.bag_reader import DEMO_BAG, read_frames
+from llavaseg_ros.evaluation.metrics import overlap
+from llavaseg_ros.images import read_ids
+from llavaseg_ros.pipeline import LLaVASeg
+from llavaseg_ros.training.scenes.catalog import location_name
+from llavaseg_ros.types import Attributes, Thought
+
+FRAMES = (0, 30, 60)
+
+
+@pytest.fixture(scope="module")
+def model() -> LLaVASeg:
+    return LLaVASeg.from_pretrained("default")
+
+
+@pytest.fixture(scope="module")
+def truth() -> list[tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]]:
+    """rgb, instance ids and objects of three frames of the bag."""
+    folder = DEMO_BAG.parent
+    entries = {e["frame"]: e for e in json.loads((folder / "table_truth.json").read_text())["frames"]}
+    pictures = {i: f.rgb for i, f in enumerate(islice(read_frames(DEMO_BAG), max(FRAMES) + 1)) if i in FRAMES}
+    return [(pictures[i], read_ids(folder / entries[i]["instances"]), entries[i]["objects"]) for i in FRAMES]
+
+
+def listed(objects: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str]]:
+    for item in objects:
+        if item["listed"]:
+            yield item, f"{item['color']} {item['category']}"
+
+
+def test_files_are_whole_small_and_only_json_and_safetensors() -> None:
+    bundle = verify(default_bundle(), deep=True)
+    assert bundle.total_bytes <= 64e6
+    allowed = {".json", ".jinja", ".safetensors"}
+    assert {p.suffix for p in Path(bundle.folder).rglob("*") if p.is_file()} - {".py"} <= allowed
+
+
+def test_every_object_of_the_bag_by_name(model: LLaVASeg, truth: list) -> None:
+    right, ious = [], []
+    for rgb, ids, objects in truth:
+        model.set_image(rgb)
+        for item, name in listed(objects):
+            result = model.segment(f"hand me the {name}")
+            right.append(result.thought.target == name)
+            mask = result.segments[0].mask if result.segments else np.zeros(ids.shape, bool)
+            inter, union = overlap(mask, ids == item["id"])
+            ious.append(inter / union)
+    # The bars of version 0, on a picture that is easier than the test set.
+    assert np.mean(right) >= 0.70, f"right target {np.mean(right):.2f}"
+    assert np.mean(ious) >= 0.45, f"mIoU end to end {np.mean(ious):.2f}"
+
+
+def test_true_words_find_their_masks(model: LLaVASeg, truth: list) -> None:
+    ious = []
+    for rgb, ids, objects in truth:
+        model.set_image(rgb)
+        for item, name in listed(objects):
+            x0, y0, x1, y1 = item["bbox"]
+            place = location_name((x0 + x1) / 2, (y0 + y1) / 2, rgb.shape[1], rgb.shape[0])
+            words = Attributes(color=item["color"], location=place)
+            result = model.segment_thought(Thought(target=name, attributes=words, found=True))
+            mask = result.segments[0].mask if result.segments else np.zeros(ids.shape, bool)
+            inter, union = overlap(mask, ids == item["id"])
+            ious.append(inter / union)
+    assert np.mean(ious) >= 0.70, f"mIoU with true attributes {np.mean(ious):.2f}"
+
+
+def test_what_is_not_there_is_not_found(model: LLaVASeg, truth: list) -> None:
+    model.set_image(truth[0][0])
+    absent = ["give me the flashlight", "hand me the blue fork", "pick up the white cup", "find the green candle"]
+    refused = 0
+    for command in absent:
+        result = model.segment(command)
+        refused += not result.found
+        if not result.found:
+            assert result.segments == () and result.answer
+    assert refused >= 3
+
+
+def test_use_and_questions(model: LLaVASeg, truth: list) -> None:
+    model.set_image(truth[0][0])
+    drink = model.segment("I am thirsty, give me something to drink from")
+    assert drink.found and "mug" in drink.thought.target
+    question = model.segment("how many mugs are there?")
+    assert not question.found and question.segments == () and question.thought.is_question and question.answer
+
+
+def test_the_image_is_encoded_once_a_frame(model: LLaVASeg, truth: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = {"sam": 0, "tower": 0}
+    segmenter, tower = model.segmenter, model.mllm.model.model.vision_tower
+    encode, forward = segmenter.sam.encode, tower.forward
+
+    def count(name: str, call: Any) -> Any:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            calls[name] += 1
+            return call(*args, **kwargs)
+
+        return counted
+
+    monkeypatch.setattr(segmenter.sam, "encode", count("sam", encode))
+    monkeypatch.setattr(tower, "forward", count("tower", forward))
+    model.set_image(truth[0][0])
+    for command in ("the red mug", "the purple book", "what do you see?"):
+        model.segment(command)
+    assert calls == {"sam": 1, "tower": 1}
+
+
+def test_every_frozen_weight_stays_bit_identical(model: LLaVASeg, truth: list) -> None:
+    parts = {"mllm": model.mllm.model, "sam": model.segmenter.sam, "adapters": model.segmenter.adapters}
+    before = {n: {k: v.clone() for k, v in p.state_dict().items()} for n, p in parts.items()}
+    model.set_image(truth[0][0])
+    model.segment("hand me the red mug")
+    model.chat("what do you see?")
+    for name, part in parts.items():
+        assert not any(p.requires_grad for p in part.parameters())
+        assert all(torch.equal(v, before[name][k]) for k, v in part.state_dict().items())
+
+
+def test_a_real_photograph_runs_through(model: LLaVASeg) -> None:
+    data = pytest.importorskip("skimage.data", reason="pip install scikit-image")
+    photograph = data.coffee()
+    model.set_image(photograph)
+    result = model.segment("give me the cup")
+    assert result.answer
+    for segment in result.segments:
+        assert segment.mask.shape == photograph.shape[:2]

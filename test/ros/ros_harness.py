@@ -1,0 +1,246 @@
+"""A node under test and a client beside it, over real rclpy and DDS, in a context and a namespace of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.action import ActionClient
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from llavaseg_ros.action import Segment
+from llavaseg_ros.msg import Answer, Command, TargetMaskArray
+from llavaseg_ros.nodes.llavaseg_node import LLaVASegNode
+from llavaseg_ros.ros.convert import rgb_to_image
+from llavaseg_ros.ros.worker import ModelState
+
+# Long, because CI machines are slow; only a failing test waits that long.
+WAIT_S = 60.0
+
+_numbers = itertools.count(1)
+# Runs of the suite side by side must not hear each other; Fast DDS leaves this range to users.
+_DOMAIN = 1 + os.getpid() % 100
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = WAIT_S, what: str = "the condition") -> Any:
+    """Poll until the condition holds; fails the test when it never does."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.005)
+    raise AssertionError(f"waited {timeout_s:g} s in vain for {what}")
+
+
+def picture(height: int = 48, width: int = 64, red: tuple[int, int, int, int] | None = (10, 8, 20, 12)) -> np.ndarray:
+    """uint8 [H, W, 3] RGB: gray, with a red box (x, y, width, height)."""
+    rgb = np.full((height, width, 3), 120, np.uint8)
+    if red is not None:
+        x, y, w, h = red
+        rgb[y : y + h, x : x + w] = (220, 20, 30)
+    return rgb
+
+
+def latched(depth: int = 1) -> QoSProfile:
+    """What a planner that starts late uses."""
+    return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def _spin(executor: MultiThreadedExecutor) -> threading.Thread:
+    def run() -> None:
+        with contextlib.suppress(ExternalShutdownException):
+            executor.spin()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+class Recorder:
+    """Collects what comes on a topic."""
+
+    def __init__(self, node: Node, message_type: Any, topic: str, qos: QoSProfile) -> None:
+        self.messages: list[Any] = []
+        self._changed = threading.Condition()
+        self.subscription = node.create_subscription(message_type, topic, self._keep, qos)
+
+    def _keep(self, msg: Any) -> None:
+        with self._changed:
+            self.messages.append(msg)
+            self._changed.notify_all()
+
+    def wait(self, count: int = 1, timeout_s: float = WAIT_S) -> list[Any]:
+        """At least this many messages, or the test fails."""
+        with self._changed:
+            came = self._changed.wait_for(lambda: len(self.messages) >= count, timeout_s)
+        assert came, f"{len(self.messages)} of {count} messages on {self.subscription.topic_name} in {timeout_s:g} s"
+        return list(self.messages)
+
+
+class Stack:
+    """The node under test, loaded with the given pipeline, and a client node, in one namespace."""
+
+    def __init__(self, pipeline: Any, *, loader: Any = None, remap: tuple[str, ...] = (), **overrides: Any) -> None:
+        self.pipeline = pipeline
+        self.namespace = f"/t{os.getpid()}_{next(_numbers)}"
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=_DOMAIN, args=[])
+        # Nothing is stale merely because the machine is slow; tests of staleness set their own limit.
+        values = {
+            "warm_up": False,
+            "sync.max_image_age_s": 600.0,
+            **{name.replace("__", "."): value for name, value in overrides.items()},
+        }
+        cli = ["--ros-args", *itertools.chain.from_iterable(("-r", rule) for rule in remap)] if remap else None
+        self.node = LLaVASegNode(
+            loader=loader or (lambda *_: pipeline),
+            namespace=self.namespace,
+            context=self.context,
+            cli_args=cli,
+            use_global_arguments=False,
+            parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
+        )
+        self.client = Node("client", namespace=self.namespace, context=self.context, use_global_arguments=False)
+        # Before the executor spins: rclpy hands an action client to it before the client is complete.
+        self._action = ActionClient(self.client, Segment, "llavaseg/segment")
+        self._executors = [MultiThreadedExecutor(4, context=self.context) for _ in range(2)]
+        for executor, node in zip(self._executors, (self.node, self.client), strict=True):
+            executor.add_node(node)
+        self._spinners = [_spin(executor) for executor in self._executors]
+        self.answers = self.record(Answer, "llavaseg/answer")
+        self.masks = self.record(TargetMaskArray, "llavaseg/masks")
+        self.mask = self.record(Image, "llavaseg/mask")
+        self._camera: Any = None
+        self._command: Any = None
+
+    def record(self, message_type: Any, topic: str, qos: QoSProfile | None = None) -> Recorder:
+        """Subscribe the client to a topic."""
+        return Recorder(self.client, message_type, topic, qos or latched(50))
+
+    def wait_ready(self) -> Stack:
+        """Until the model is loaded and our recorders are connected."""
+        wait_until(lambda: self.node.worker.state is ModelState.READY, what="the model")
+        for recorder in (self.answers, self.masks, self.mask):
+            topic = recorder.subscription.topic_name
+            wait_until(lambda t=topic: self.client.count_publishers(t) > 0, what=f"a publisher of {topic}")
+        return self
+
+    # --- camera ---
+
+    def header(self, age_s: float = 0.0, frame_id: str = "camera_color_optical_frame") -> Header:
+        """A header stamped this long ago."""
+        now_ns = self.client.get_clock().now().nanoseconds - round(age_s * 1e9)
+        header = Header(frame_id=frame_id)
+        header.stamp.sec, header.stamp.nanosec = divmod(now_ns, 1_000_000_000)
+        return header
+
+    def send_image(self, rgb: np.ndarray | None = None, *, age_s: float = 0.0, message: Any = None) -> Image:
+        """Publish a frame, and wait until the node has stored it."""
+        msg = message if message is not None else rgb_to_image(picture() if rgb is None else rgb, self.header(age_s))
+        topic = self.node.inputs.image_topic
+        if self._camera is None:
+            qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+            self._camera = self.client.create_publisher(type(msg), topic, qos)
+        wait_until(lambda: self._camera.get_subscription_count() > 0, what=f"the node's subscription of {topic}")
+        store = self.node.inputs.images
+        before = store.count
+        end = time.monotonic() + WAIT_S
+        while store.count == before:
+            assert time.monotonic() < end, "the node never got the image"
+            self._camera.publish(msg)
+            seen = time.monotonic() + 0.5
+            while store.count == before and time.monotonic() < seen:
+                time.sleep(0.002)
+        return msg
+
+    # --- commands ---
+
+    def send_command(self, text: str, **fields: Any) -> None:
+        """Publish on `command`."""
+        if self._command is None:
+            self._command = self.client.create_publisher(Command, "command", 50)
+        wait_until(lambda: self._command.get_subscription_count() > 0, what="the node's subscription of command")
+        self._command.publish(Command(text=text, **fields))
+
+    def final_answers(self) -> list[Answer]:
+        """The final answers that came so far."""
+        return [answer for answer in self.answers.messages if answer.final]
+
+    def ask(self, text: str, **fields: Any) -> Answer:
+        """Publish a command and wait for its final answer."""
+        before = len(self.final_answers())
+        self.send_command(text, **fields)
+        wait_until(lambda: len(self.final_answers()) > before, what=f"the answer to {text[:40]!r}")
+        return self.final_answers()[before]
+
+    @property
+    def action(self) -> ActionClient:
+        """A connected client of `~/segment`."""
+        assert self._action.wait_for_server(WAIT_S)
+        return self._action
+
+    def send_goal(self, text: str, feedback: Callable[[Any], None] | None = None, **fields: Any) -> Any:
+        """Send a goal; the goal handle, once it is accepted."""
+        future = self.action.send_goal_async(
+            Segment.Goal(text=text, **fields), feedback_callback=feedback and (lambda msg: feedback(msg.feedback))
+        )
+        handle = self.resolve(future)
+        assert handle.accepted
+        return handle
+
+    def result(self, handle: Any) -> Any:
+        """The goal's (status, result) message, when it has ended."""
+        return self.resolve(handle.get_result_async())
+
+    def do(self, text: str, **fields: Any) -> Any:
+        """Send a goal and wait for its (status, result)."""
+        return self.result(self.send_goal(text, **fields))
+
+    def resolve(self, future: Any, timeout_s: float = WAIT_S) -> Any:
+        """The result of a future that the client's executor completes."""
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        assert done.wait(timeout_s), "the future was never completed"
+        return future.result()
+
+    def call(self, service_type: Any, name: str, request: Any) -> Any:
+        """Call a service of the node."""
+        client = self.client.create_client(service_type, name)
+        assert client.wait_for_service(WAIT_S), f"no service {name}"
+        try:
+            return self.resolve(client.call_async(request))
+        finally:
+            self.client.destroy_client(client)
+
+    def change_state(self, transition: int) -> bool:
+        """A lifecycle transition, over its service, as a lifecycle manager does it."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.call(ChangeState, "llavaseg/change_state", request).success)
+
+    def close(self) -> None:
+        """End everything."""
+        self.node.close()
+        time.sleep(0.03)  # the executor sends the last results
+        for executor in self._executors:
+            executor.shutdown(timeout_sec=2.0)
+        for node in (self.client, self.node):
+            node.destroy_node()
+        rclpy.shutdown(context=self.context)
+        for spinner in self._spinners:
+            spinner.join(2.0)

@@ -1,0 +1,240 @@
+"""The worker thread, its queue and its endings. No ROS in here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from ros_harness import wait_until
+
+from llavaseg_ros.errors import Cancelled, ErrorCode, LLaVASegError, ModelNotReady, OutOfMemory
+from llavaseg_ros.ros.worker import (
+    Busy,
+    ClientCancel,
+    CommandTimeout,
+    Job,
+    ModelState,
+    ModelWorker,
+    Policy,
+    Preempted,
+    as_error,
+)
+
+
+class Endings:
+    """Collects how jobs end."""
+
+    def __init__(self) -> None:
+        self.list: list[tuple[str, Any, LLaVASegError | None]] = []
+
+    def job(self, name: str, run: Callable[[Any, Job], Any] | None = None, timeout_s: float = 30.0) -> Job:
+        def finish(value: Any, error: LLaVASegError | None) -> None:
+            self.list.append((name, value, error))
+
+        return Job(run or (lambda model, job: f"{model}:{name}"), finish, timeout_s=timeout_s, name=name)
+
+    def wait(self, count: int) -> dict[str, Any]:
+        wait_until(lambda: len(self.list) >= count, what=f"{count} endings")
+        return {name: error if error is not None else value for name, value, error in self.list}
+
+
+def work_until_cancelled(model: Any, job: Job) -> Any:
+    while not job.should_cancel():
+        time.sleep(0.002)
+    raise Cancelled("cancelled")
+
+
+@pytest.fixture
+def worker() -> Iterator[ModelWorker]:
+    worker = ModelWorker()
+    worker.load(lambda: "model")
+    wait_until(lambda: worker.state is ModelState.READY)
+    yield worker
+    assert worker.stop(60.0)
+
+
+def start_long_job(worker: ModelWorker, endings: Endings, name: str = "long") -> Job:
+    job = endings.job(name, work_until_cancelled)
+    worker.submit(job)
+    wait_until(lambda: worker.running is job)
+    return job
+
+
+def test_value_and_model(worker: ModelWorker) -> None:
+    endings = Endings()
+    worker.submit(endings.job("a"))
+    assert endings.wait(1) == {"a": "model:a"}
+
+
+def test_not_ready() -> None:
+    worker = ModelWorker()
+    release = threading.Event()
+    endings = Endings()
+    with pytest.raises(ModelNotReady, match="not active"):
+        worker.submit(endings.job("a"))
+    worker.load(lambda: release.wait(120.0))
+    with pytest.raises(ModelNotReady, match="loaded"):
+        worker.submit(endings.job("a"))
+    release.set()
+    wait_until(lambda: worker.state is ModelState.READY)
+
+    def fail() -> Any:
+        raise OSError("no such file: bundle.json")
+
+    worker.load(fail)
+    wait_until(lambda: worker.state is ModelState.ERROR)
+    with pytest.raises(ModelNotReady, match="bundle.json"):
+        worker.submit(endings.job("a"))
+    worker.unload()
+    assert worker.state is ModelState.UNLOADED
+    assert worker.stop(60.0) and not endings.list
+    with pytest.raises(ModelNotReady):
+        worker.submit(endings.job("a"))
+
+
+def test_replace(worker: ModelWorker) -> None:
+    endings = Endings()
+    start_long_job(worker, endings)
+    worker.policy = Policy.QUEUE
+    worker.submit(endings.job("waiting"))
+    worker.policy = Policy.REPLACE
+    worker.submit(endings.job("new"))
+    results = endings.wait(3)
+    assert isinstance(results["long"], Preempted) and isinstance(results["waiting"], Preempted)
+    assert results["new"] == "model:new"
+
+
+def test_reject_and_queue(worker: ModelWorker) -> None:
+    endings = Endings()
+    long = start_long_job(worker, endings)
+    worker.policy = Policy.REJECT
+    with pytest.raises(Busy, match="reject"):
+        worker.submit(endings.job("second"))
+    worker.policy, worker.depth = Policy.QUEUE, 2
+    worker.submit(endings.job("b"))
+    worker.submit(endings.job("c"))
+    with pytest.raises(Busy, match="2 commands"):
+        worker.submit(endings.job("d"))
+    assert worker.queue_length == 2
+    worker.cancel(long, ClientCancel("enough"))
+    assert list(endings.wait(3)) == ["long", "b", "c"]
+
+
+def test_cancel_ends_a_waiting_job_at_once_and_leaves_the_others(worker: ModelWorker) -> None:
+    endings = Endings()
+    worker.policy = Policy.QUEUE
+    long = start_long_job(worker, endings)
+    second, third = endings.job("second"), endings.job("third")
+    worker.submit(second)
+    worker.submit(third)
+    worker.cancel(second, ClientCancel("enough"))
+    assert [name for name, _, _ in endings.list] == ["second"]
+    worker.cancel(long, ClientCancel("enough"))
+    results = endings.wait(3)
+    assert isinstance(results["long"], ClientCancel) and results["third"] == "model:third"
+    worker.cancel(third, ClientCancel("too late"))
+    assert len(endings.list) == 3
+
+
+def test_first_reason_stays(worker: ModelWorker) -> None:
+    endings = Endings()
+    long = start_long_job(worker, endings)
+    worker.cancel(long, ClientCancel("by the client"))
+    worker.cancel(long, Preempted("by another"))
+    assert isinstance(endings.wait(1)["long"], ClientCancel)
+
+
+def test_timeout_polled_waiting_and_hung(worker: ModelWorker) -> None:
+    endings, release = Endings(), threading.Event()
+    worker.policy = Policy.QUEUE
+    worker.submit(endings.job("polls", work_until_cancelled, timeout_s=0.05))
+    assert isinstance(endings.wait(1)["polls"], CommandTimeout)
+
+    hung = endings.job("hung", lambda model, job: release.wait(120.0), timeout_s=0.05)
+    worker.submit(hung)
+    worker.submit(endings.job("waits", timeout_s=0.05))
+    worker.submit(endings.job("after", timeout_s=30.0))
+    time.sleep(0.1)
+    worker.expire()
+    assert [name for name, _, _ in endings.list] == ["polls", "waits"]
+    hung.created -= 10.0
+    worker.expire()
+    assert isinstance(endings.wait(3)["hung"], CommandTimeout) and worker.busy
+    release.set()
+    assert endings.wait(4)["after"] == "model:after"
+    assert [name for name, _, _ in endings.list].count("hung") == 1
+
+
+def test_nothing_of_a_job_comes_after_its_end() -> None:
+    calls: list[str] = []
+    job = Endings().job("a")
+    job.if_alive(lambda: calls.append("before"))
+    assert job.end(1, None) and not job.end(2, None)
+    job.if_alive(lambda: calls.append("after"))
+    assert calls == ["before"] and job.should_cancel()
+
+
+def test_thread_survives_whatever_a_job_raises(worker: ModelWorker) -> None:
+    endings = Endings()
+    worker.policy = Policy.QUEUE
+
+    def raiser(error: BaseException) -> Callable[[Any, Job], Any]:
+        def run(model: Any, job: Job) -> Any:
+            raise error
+
+        return run
+
+    worker.submit(endings.job("value", raiser(ValueError("strange"))))
+    worker.submit(endings.job("exit", raiser(SystemExit(1))))
+    worker.submit(endings.job("stray", raiser(Cancelled("nobody asked"))))
+    bad = Job(lambda model, job: 1, lambda value, error: 1 / 0, timeout_s=30.0)
+    worker.submit(bad)
+    worker.submit(endings.job("good"))
+    results = endings.wait(4)
+    assert "strange" in str(results["value"]) and results["value"].code is ErrorCode.UNKNOWN
+    assert "SystemExit" in str(results["exit"]) and isinstance(results["stray"], Cancelled)
+    assert results["good"] == "model:good" and bad.ended
+
+
+def test_load_that_is_overtaken_is_thrown_away() -> None:
+    worker, release = ModelWorker(), threading.Event()
+    worker.load(lambda: release.wait(120.0) and "old")
+    time.sleep(0.05)
+    worker.load(lambda: "new")
+    release.set()
+    wait_until(lambda: worker.state is ModelState.READY)
+    endings = Endings()
+    worker.submit(endings.job("a"))
+    assert endings.wait(1) == {"a": "new:a"}
+    worker.unload()
+    wait_until(lambda: worker._model is None)
+    assert worker.stop(60.0)
+
+
+def test_stop_ends_everything() -> None:
+    worker, endings = ModelWorker(), Endings()
+    worker.load(lambda: "model")
+    wait_until(lambda: worker.state is ModelState.READY)
+    worker.policy = Policy.QUEUE
+    start_long_job(worker, endings)
+    worker.submit(endings.job("waiting"))
+    assert worker.stop(60.0)
+    assert all(isinstance(error, Preempted) for _, _, error in endings.list) and len(endings.list) == 2
+
+
+@pytest.mark.parametrize(
+    "raised, kind, word",
+    [
+        (ValueError("shape"), LLaVASegError, "ValueError: shape"),
+        (KeyError(), LLaVASegError, "KeyError"),
+        (MemoryError(), OutOfMemory, "memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), OutOfMemory, "memory"),
+        (ModelNotReady("as it is"), ModelNotReady, "as it is"),
+    ],
+)
+def test_as_error(raised: BaseException, kind: type, word: str) -> None:
+    error = as_error(raised)
+    assert type(error) is kind and word in str(error)
