@@ -39,6 +39,7 @@ from llavaseg_ros.action import Segment
 from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.nodes.llavaseg_node import LLaVASegNode
 from llavaseg_ros.ros.convert import rgb_to_image
+from llavaseg_ros.ros.process import use_camera_profile
 
 NAMESPACE = "/bench"
 COMMANDS = ("hand me something to drink from", "the leftmost object", "how many cups are there?", "give me the banana")
@@ -46,6 +47,7 @@ COMMANDS = ("hand me something to drink from", "the leftmost object", "how many 
 
 def camera(width: int, height: int, rate_hz: float) -> None:
     """Publish noise of this size until killed; what `--camera` runs in the other process."""
+    use_camera_profile()
     rclpy.init(args=[])
     node = Node("camera", namespace=NAMESPACE)
     publisher = node.create_publisher(Image, "image", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
@@ -119,7 +121,7 @@ def bench_callback(seconds: float, width: int, height: int, rate_hz: float) -> d
 
         return make(message_type, topic, timed if topic.endswith("/image") else callback, *args, **more)
 
-    node.create_subscription = timed_subscription  # type: ignore[method-assign]
+    node.create_subscription = timed_subscription  # type: ignore[assignment,method-assign]
     node.trigger_configure()
     arguments = (__file__, "--camera", str(width), str(height), str(rate_hz))
     with spinning(node), process(*arguments):
@@ -144,7 +146,7 @@ class Client(Node):
 
     def __init__(self) -> None:
         super().__init__("client", namespace=NAMESPACE)
-        self.action = ActionClient(self, Segment, "llavaseg/segment")
+        self.action: Any = ActionClient(self, Segment, "llavaseg/segment")
         self.values: dict[str, str] = {}
         self.create_subscription(DiagnosticArray, "/diagnostics", self._keep, 10)
 

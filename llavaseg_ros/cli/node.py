@@ -55,6 +55,6 @@ def ros_arguments(args: argparse.Namespace) -> list[str]:
     if args.namespace:
         words += ["-r", f"__ns:=/{args.namespace.strip('/')}"]
     if args.image:
-        words += ["-r", f"image:={args.image}", "-r", f"image/compressed:={args.image.rstrip('/')}/compressed"]
+        words += ["-r", f"image:={args.image}"]
         words += ["-r", f"camera_info:={Path(args.image).parent / 'camera_info'}"]
     return words + [word for word in args.ros_args if word != "--ros-args"]

@@ -2,7 +2,7 @@
 
 Publishes `image` (rgb8), `camera_info`, `depth/image` (16UC1, mm) and `depth/camera_info` at `rate_hz`, stamped with
 the time of publication, as a camera driver does. A photograph has no depth, and a `camera_info` of zeros, which means
-uncalibrated.
+uncalibrated. A photograph of more than 1280 pixels a side is scaled down.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -22,12 +23,15 @@ from llavaseg_ros.demo.bag_reader import DEMO_BAG, read_frames
 from llavaseg_ros.images import read_rgb
 from llavaseg_ros.nodes.parameters import Spec, describe
 from llavaseg_ros.ros.convert import depth_mm_to_image, rgb_to_image
-from llavaseg_ros.ros.process import run_node
+from llavaseg_ros.ros.process import run_node, use_camera_profile
 
 NODE_NAME = "demo_player"
 
 # Reliable, so that it reaches every subscriber, whatever it asks for.
 CAMERA = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE)
+
+# Pixels. Larger photographs are scaled down: 10 of 12 million pixels a second are 360 MB, which no camera sends.
+MAX_PHOTOGRAPH_SIDE = 1280
 
 SPECS = (
     Spec("bag", "", "Folder of a bag like the demo's own; empty = the demo's own.", change="never"),
@@ -49,8 +53,13 @@ class Shot:
 
 
 def photograph(path: Path, frame_id: str) -> Iterator[Shot]:
-    """One photograph, again and again. Raises BadRequest when it cannot be read."""
-    shot = Shot(read_rgb(path), None, np.zeros((3, 3)), frame_id)
+    """One photograph, again and again, made smaller to a camera's size. Raises BadRequest when it cannot be read."""
+    rgb = read_rgb(path)
+    scale = MAX_PHOTOGRAPH_SIDE / max(rgb.shape[:2])
+    if scale < 1:
+        size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
+    shot = Shot(rgb, None, np.zeros((3, 3)), frame_id)
     while True:
         yield shot
 
@@ -120,6 +129,7 @@ def camera_info(shot: Shot, header: Header) -> CameraInfo:
 
 def main(args: list[str] | None = None) -> int:
     """Play until SIGINT or SIGTERM. Returns the exit code."""
+    use_camera_profile()
     return run_node(DemoPlayer, args, name=NODE_NAME, threads=2)
 
 

@@ -22,7 +22,9 @@ from llavaseg_ros.segmentation.backbone import Backbone, shared_backbone
 from llavaseg_ros.segmentation.pyramid import FeaturePyramid
 
 BOX_BANDS = 4
-BOX_DIM = 6 * 2 * BOX_BANDS
+ASPECT = 0.75  # height by width of the usual camera picture, 640 x 480
+GRID = 3  # thirds of the picture, across and down: the places that people name
+BOX_DIM = 6 * 2 * BOX_BANDS + GRID * GRID + 5
 
 
 class ObjectTowerConfig(PreTrainedConfig):
@@ -63,13 +65,22 @@ class ObjectHead(nn.Module):
 
 
 def encode_boxes(boxes: torch.Tensor, extent: torch.Tensor) -> torch.Tensor:
-    """float [B, N, 4] xyxy as a part of the padded square's side, extent [B, 2] -> float [B, N, BOX_DIM]."""
-    scaled = boxes / extent.repeat(1, 2)[:, None]
+    """float [B, N, 4] xyxy and extent [B, 2], both as a part of the padded square's side -> float [B, N, BOX_DIM].
+
+    Places are relative to the picture: x runs from 0 to 1 and y from 0 to ASPECT, whatever the camera's format, so that
+    "front left" means the same on each. Sizes stay relative to the longer side.
+    """
+    full = torch.tensor([1.0, ASPECT, 1.0, ASPECT], device=boxes.device)
+    scaled = boxes / extent.repeat(1, 2)[:, None] * full
     size = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)
     centre = (scaled[..., :2] + scaled[..., 2:]) / 2
     values = torch.cat([centre, size, scaled[..., 3:], scaled[..., :1]], dim=-1)
     angles = (values[..., None] * (math.pi * 2.0 ** torch.arange(BOX_BANDS, device=boxes.device))).flatten(2)
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+    # Which third, said outright: a small language model needs thousands of steps more to read it off sines.
+    third = (centre / full[:2] * GRID).long().clamp(0, GRID - 1)
+    place = F.one_hot(third[..., 1] * GRID + third[..., 0], GRID * GRID)
+    area = (size[..., :1] * size[..., 1:]).sqrt()
+    return torch.cat([angles.sin(), angles.cos(), place, centre, size, area], dim=-1)
 
 
 def pick_objects(
@@ -82,7 +93,7 @@ def pick_objects(
 ) -> torch.Tensor:
     """Tokens [B, 1 + count, C] from the pyramid's finest level [B, C8, h, w] and the head's maps.
 
-    stride: of the level, as a part of the padded square's side. Places beyond the last object found are zero.
+    extent, stride: as a part of the padded square's side. Places beyond the last object found are zero.
     """
     centre, label, color, box = (t.float() for t in head)
     b, _, h, w = centre.shape
@@ -116,7 +127,7 @@ def crop_padding(
     """Undo LLaVA's padding to a square: cut the borders of the mean color off and lay the rest at the top left.
 
     float [B, 3, S, S] normalised -> float [B, 3, h, w] with h, w multiples of `multiple`, zero outside the image, as
-    the small SAM sees it; and the extent, float [B, 2]: the part of (w, h) that holds image.
+    the small SAM sees it; and the extent, float [B, 2]: the part of (w, h) that holds picture.
     """
     side = pixels.shape[-1]
     spans = []
@@ -141,7 +152,7 @@ def crop_padding(
     extent = []
     for i, ((x0, x1), (y0, y1)) in enumerate(spans):
         out[i, :, : y1 - y0, : x1 - x0] = pixels[i, :, y0:y1, x0:x1]
-        extent.append([(x1 - x0) / side, (y1 - y0) / side])
+        extent.append([(x1 - x0) / width, (y1 - y0) / height])
     return out, pixels.new_tensor(extent)
 
 
@@ -155,6 +166,9 @@ class ObjectTower(PreTrainedModel):
 
     def __init__(self, config: ObjectTowerConfig) -> None:
         super().__init__(config)
+        width = config.pyramid_out + config.labels + config.colors + BOX_DIM + 1
+        if config.hidden_size != width:
+            raise ValueError(f"hidden_size is {config.hidden_size}; tokens of these sizes have {width} features")
         self.pyramid = FeaturePyramid(tuple(config.backbone_channels), config.pyramid_width, config.pyramid_out)
         self.head = ObjectHead(config.pyramid_out, config.labels, config.colors)
         self.post_init()
@@ -165,10 +179,13 @@ class ObjectTower(PreTrainedModel):
         return shared_backbone(self.config.backbone, self.config.image_size, str(self.device))
 
     def tokens(self, features: list[torch.Tensor], extent: torch.Tensor) -> torch.Tensor:
-        """Backbone features at strides 8, 16, 32 and extent [B, 2] -> tokens, float [B, 1 + num_objects,
-        hidden_size]."""
+        """Backbone features at strides 8, 16, 32 and extent -> tokens, float [B, 1 + num_objects, hidden_size].
+
+        extent: float [B, 2], the part of the padded input that holds picture, (x, y).
+        """
         level = self.pyramid(features)[-1]
         stride = 8.0 / self.config.image_size
+        extent = extent * extent.new_tensor([level.shape[-1] * stride, level.shape[-2] * stride])
         return pick_objects(level, self.head(level), extent, self.config.num_objects, self.config.min_score, stride)
 
     def forward(self, pixel_values: torch.Tensor, **_: Any) -> BaseModelOutputWithPooling:

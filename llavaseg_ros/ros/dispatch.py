@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from llavaseg_ros.action import Segment
@@ -61,8 +62,9 @@ class Dispatcher:
 
         def feedback(stage: Stage, text: str) -> None:
             elapsed = messages.duration(time.monotonic() - arrived)
-            partial = messages.clean(text)
-            handle.publish_feedback(Segment.Feedback(state=stage.value, partial_text=partial, elapsed=elapsed))
+            handle.publish_feedback(
+                Segment.Feedback(state=stage.value, partial_text=messages.clean(text), elapsed=elapsed)
+            )
 
         def done(outcome: Outcome, error: LLaVASegError | None) -> None:
             self._goals.pop(key, None)
@@ -74,8 +76,7 @@ class Dispatcher:
 
         request.feedback = feedback
         timeout_s = messages.seconds_of(goal.timeout)
-        started = lambda: server.begin(handle)  # noqa: E731
-        job = self._job(request, timeout_s if timeout_s > 0 else limits.timeout_s, done, started)
+        job = self._job(request, timeout_s if timeout_s > 0 else limits.timeout_s, done, partial(server.begin, handle))
         self._goals[key] = job
         feedback(Stage.QUEUED, "")
         if timeout_s < 0:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -17,6 +18,23 @@ from rclpy.signals import SignalHandlerOptions
 
 # For the executor to send the last results, between the end of the work and the end of the executor.
 LAST_WORDS_S = 0.1
+
+# So many errors out of callbacks in so short a time mean that nothing works any more.
+MANY_FAILURES, MANY_FAILURES_S = 20, 10.0
+
+
+CAMERA_PROFILE = Path(__file__).with_name("fastdds_camera.xml")
+_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+
+
+def use_camera_profile() -> None:
+    """Make room for whole images in the shared memory of a process that publishes them. Call it before `rclpy.init`.
+
+    Leaves everything alone where the user has set a profile or other transports. See `fastdds_camera.xml`.
+    """
+    if not any(name in os.environ for name in (*_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")):
+        for name in _PROFILE_VARIABLES:  # the name of today, and that of Humble
+            os.environ[name] = str(CAMERA_PROFILE)
 
 
 class RosLogHandler(logging.Handler):
@@ -61,19 +79,27 @@ def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, thre
     logging.getLogger("llavaseg_ros").addHandler(handler)
     executor = MultiThreadedExecutor(threads)
     executor.add_node(node)
-    failed: list[BaseException] = []
+    failures: list[float] = []
 
     def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-        except BaseException as error:
-            failed.append(error)
-            node.get_logger().fatal(f"the executor ended: {error!r}")
-        finally:
-            stop.set()
+        """An error out of one callback must not end the node; a hail of them must not make it spin for nothing."""
+        while not stop.is_set() and rclpy.ok():
+            try:
+                executor.spin()
+            except ExternalShutdownException:
+                break
+            except Exception as error:
+                if stop.is_set():  # things are being destroyed under the executor
+                    break
+                failures.append(time.monotonic())
+                node.get_logger().error(f"error in a callback: {error!r}")
+                if len(failures) >= MANY_FAILURES and failures[-1] - failures[-MANY_FAILURES] < MANY_FAILURES_S:
+                    node.get_logger().fatal(f"{MANY_FAILURES} errors in {MANY_FAILURES_S:g} s: giving up")
+                    gave_up.set()
+                    break
+        stop.set()
 
+    gave_up = threading.Event()
     spinner = threading.Thread(target=spin, name="executor", daemon=True)
     spinner.start()
     stop.wait()
@@ -82,9 +108,10 @@ def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, thre
     executor.shutdown(timeout_sec=2.0)
     spinner.join(2.0)
     logging.getLogger("llavaseg_ros").removeHandler(handler)
-    node.destroy_node()
+    if not spinner.is_alive():
+        node.destroy_node()
     rclpy.try_shutdown()
-    code = 1 if failed else 0
+    code = 1 if gave_up.is_set() else 0
     if not came_back or spinner.is_alive():
         # A thread is inside a library (loading a model, say); an ordinary exit under it may crash or wait for ever.
         sys.stdout.flush()

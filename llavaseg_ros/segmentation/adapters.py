@@ -108,6 +108,22 @@ class QueryBlock(nn.Module):
         return q + self.ffn(q)
 
 
+class PresenceHead(nn.Module):
+    """Is the target there? One query that has looked at words and picture, and the best match of any cell."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.cell = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU())
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, 1))
+
+    def forward(self, query: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """query: float [B, C]. image: float [B, N, C]. Returns logits, float [B]."""
+        # A single small object is enough: the maximum over cells sees it, an average would not.
+        best = self.cell(image).amax(dim=1)
+        return self.out(torch.cat([self.norm(query), best], dim=-1)).squeeze(-1)
+
+
 def places(height: int, width: int, extent: torch.Tensor) -> torch.Tensor:
     """Sine and cosine codes of each cell's place in the image, not in the padded input, so that "front left" means
     the same at every aspect ratio. extent: float [B, 2], the part of the input that holds image, (x, y) -> [B, h*w,
@@ -138,7 +154,7 @@ class AttributeAdapters(nn.Module):
         self.queries = nn.Parameter(0.02 * torch.randn(config.queries + 1, w))
         self.query_blocks = nn.ModuleList(QueryBlock(w, config.heads) for _ in range(2))
         self.to_sparse = nn.Sequential(nn.LayerNorm(w), nn.Linear(w, config.embed_dim))
-        self.to_presence = nn.Sequential(nn.LayerNorm(w), nn.Linear(w, w), nn.GELU(), nn.Linear(w, 1))
+        self.to_presence = PresenceHead(w)
 
     def forward(
         self,
@@ -162,7 +178,7 @@ class AttributeAdapters(nn.Module):
         return AdapterOutput(
             dense=self.gamma * self.to_dense(x),
             sparse=self.to_sparse(q[:, 1:]),
-            presence=self.to_presence(q[:, 0]).squeeze(-1).float(),
+            presence=self.to_presence(q[:, 0], image).float(),
         )
 
 

@@ -193,4 +193,4 @@ def _load_into(module: torch.nn.Module, path: Path) -> None:
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path} is truncated or not a safetensors file: {error}") from error
     except RuntimeError as error:
-        raise BundleError(f"{path} does not fit the sizes in {CONFIG_FILE}: {error}") from error
+        raise BundleError(f"{path} does not fit the sizes in {CONFIG_FILE}: {str(error).splitlines()[0]}") from error

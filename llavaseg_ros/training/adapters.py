@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from llavaseg_ros.segmentation.adapters import AdapterConfig, AttributeAdapters, batch_text
+from llavaseg_ros.segmentation.adapters import AdapterConfig, AdapterOutput, AttributeAdapters, batch_text
 from llavaseg_ros.segmentation.segmenter import steered_masks
 from llavaseg_ros.segmentation.text_encoder import TextEncoder
 from llavaseg_ros.training.features import FeatureSet, Sample, collate
@@ -147,21 +147,25 @@ class Steering:
         self.adapters = adapters
         self.text = text
 
-    def __call__(self, samples: list[Sample], batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """-> mask logits [N, h, w], predicted IoU [N], presence logits [N]."""
+    def prompts(self, samples: list[Sample], batch: Batch) -> tuple[torch.Tensor, AdapterOutput]:
+        """-> image embeddings [N, C, h, w] and the adapters' prompts, both per referral."""
         features, extent = collate(samples)
         with torch.no_grad():
             taps = self.sam.image_encoder.pyramid(features)
         taps = [t[batch.index] for t in taps]
         words = batch_text([[(k, self.text(p)) for k, p in enumerate(r.phrases())] for r in batch.referrals])
-        out = self.adapters(taps, *words, extent[batch.index])
-        logits, quality = steered_masks(self.sam, taps[-1], out)
-        return logits[:, 0].float(), quality[:, 0].float(), out.presence.float()
+        return taps[-1], self.adapters(taps, *words, extent[batch.index])
+
+    def __call__(self, samples: list[Sample], batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """-> mask logits [N, h, w], presence logits [N]."""
+        embedding, out = self.prompts(samples, batch)
+        logits, _ = steered_masks(self.sam, embedding, out)
+        return logits[:, 0].float(), out.presence
 
 
 def steering_loss(steering: Steering, samples: list[Sample], batch: Batch) -> tuple[torch.Tensor, Metrics]:
     """2.0 BCE + 0.5 Dice on the masks of targets that are there (weights of LISA) + 1.0 BCE on presence."""
-    logits, _, presence = steering(samples, batch)
+    logits, presence = steering(samples, batch)
     there = batch.present > 0.5
     # Masks of absent targets never leave the segmenter, which asks the presence first; they are not trained.
     masks = 2.0 * mask_bce(logits[there], batch.masks[there]) + 0.5 * dice_loss(logits[there], batch.masks[there])
@@ -171,6 +175,18 @@ def steering_loss(steering: Steering, samples: list[Sample], batch: Batch) -> tu
         "presence_acc": ((presence > 0) == there).float().mean().item(),
     }
     return masks.mean() + seen, metrics
+
+
+def presence_loss(steering: Steering, samples: list[Sample], batch: Batch) -> tuple[torch.Tensor, Metrics]:
+    """Presence alone; SAM's decoder does not run."""
+    presence = steering.prompts(samples, batch)[1].presence
+    there = batch.present > 0.5
+    right = (presence > 0) == there
+    metrics = {
+        "presence": right[there].float().mean().item() if there.any() else 1.0,
+        "absent": right[~there].float().mean().item() if (~there).any() else 1.0,
+    }
+    return F.binary_cross_entropy_with_logits(presence, batch.present), metrics
 
 
 def evaluate(steering: Steering, data: FeatureSet, change: Callable[[Referral], Referral] = lambda r: r) -> Metrics:
@@ -190,7 +206,7 @@ def evaluate(steering: Steering, data: FeatureSet, change: Callable[[Referral], 
         if not draws:
             continue
         batch = make_batch([sample], [draws])
-        logits, _, presence = steering([sample], batch)
+        logits, presence = steering([sample], batch)
         there = batch.present > 0.5
         ious += mask_iou(logits[there], batch.masks[there]).tolist()
         seen += (presence[there] > 0).tolist()
@@ -207,6 +223,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run", type=Path, required=True, help="run folder of the sam stage; checkpoint and log go there too"
     )
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--presence-steps", type=int, default=800, help="steps for the presence head alone, at the end")
     parser.add_argument("--batch", type=int, default=6, help="scenes a step")
     parser.add_argument(
         "--targets", type=int, default=3, help="targets a scene and step, about a quarter of them absent"
@@ -230,30 +247,36 @@ def run(args: argparse.Namespace) -> None:
     adapters = new_adapters(pretrained, text)
     steering = Steering(pretrained, adapters, text)
 
-    def draw(sample: Sample, rng: random.Random) -> list[Referral]:
-        picks = [
-            draw_absent(sample, rng) if rng.random() < 0.25 else draw_present(sample, rng) for _ in range(args.targets)
-        ]
-        return [p for p in picks if p is not None]
-
-    def step_loss(rng: random.Random) -> tuple[torch.Tensor, Metrics]:
+    def draw(rng: random.Random, absent: float) -> tuple[list[Sample], Batch]:
         while True:
             samples = [data[rng.randrange(len(data))] for _ in range(args.batch)]
-            draws = [draw(s, rng) for s in samples]
+            draws = []
+            for s in samples:
+                picks = (
+                    draw_absent(s, rng) if rng.random() < absent else draw_present(s, rng) for _ in range(args.targets)
+                )
+                draws.append([p for p in picks if p is not None])
             if any(r.object_id is not None for rs in draws for r in rs):
-                return steering_loss(steering, samples, make_batch(samples, draws))
+                return samples, make_batch(samples, draws)
 
     def validate() -> Metrics:
         assert val is not None
         unplaced = evaluate(steering, val, lambda r: replace(r, attributes=replace(r.attributes, location="")))
         return {**evaluate(steering, val), "miou_unplaced": unplaced["miou"]}
 
+    check = validate if val else None
     config = LoopConfig(steps=args.steps, lr=args.lr, seed=args.seed, weight_decay=0.01, validate_every=1000)
-    fit("adapters", args.run, adapters, step_loss, config, validate if val else None)
+    fit("adapters", args.run, adapters, lambda rng: steering_loss(steering, *draw(rng, 0.25)), config, check)
+    # Presence takes longer to learn than masks, and its steps are cheap once the masks stand.
+    adapters.requires_grad_(False).to_presence.requires_grad_(True)
+    config = replace(config, steps=args.presence_steps, seed=args.seed + 1)
+    head = adapters.to_presence
+    fit("presence", args.run, head, lambda rng: presence_loss(steering, *draw(rng, 0.5)), config, check)
 
 
 def load_adapters(run_folder: Path, pretrained: Pretrained, text: TextEncoder) -> AttributeAdapters:
     """The adapters of a finished or running stage, in evaluation mode."""
     adapters = new_adapters(pretrained, text)
-    adapters.load_state_dict(torch.load(run_folder / "adapters.pt", map_location="cpu", weights_only=True)["model"])
+    for name, module in (("adapters", adapters), ("presence", adapters.to_presence)):
+        module.load_state_dict(torch.load(run_folder / f"{name}.pt", map_location="cpu", weights_only=True)["model"])
     return adapters.eval()

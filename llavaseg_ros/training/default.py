@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for data, run and bundle; the same folder resumes"
     )
-    parser.add_argument("--recipe", choices=tuple(load_recipes()), default="release")
+    parser.add_argument("--recipe", choices=tuple(load_recipes()), default="version0")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that render")
 

@@ -7,12 +7,15 @@ computed once a scene and kept in memory: an epoch costs only the language model
 from __future__ import annotations
 
 import argparse
+import hashlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from torch.nn import functional as F
@@ -44,6 +47,8 @@ CHAT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 Turn = tuple[str, str]
+LISTING = "I see "  # how a reply opens that lists the objects first
+LISTING_WEIGHT = 0.2
 
 
 def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
@@ -153,7 +158,7 @@ def build_processor(tower: ObjectTower, tokenizer: PreTrainedTokenizerFast) -> L
     )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def tower_tokens(tower: ObjectTower, data: FeatureSet) -> torch.Tensor:
     """float16 [scenes, 1 + num_objects, hidden_size]."""
     rows = []
@@ -161,6 +166,21 @@ def tower_tokens(tower: ObjectTower, data: FeatureSet) -> torch.Tensor:
         features, extent = collate([data[j] for j in range(i, min(i + 8, len(data)))])
         rows.append(tower.tokens(features, extent).half())
     return torch.cat(rows)
+
+
+def kept_tokens(tower: ObjectTower, data: FeatureSet, path: Path) -> torch.Tensor:
+    """`tower_tokens`, kept in `path` for the next start; made anew when the tower or the scenes have changed."""
+    weights = hashlib.sha256(b"".join(p.numpy().tobytes() for p in tower.parameters()))
+    names = "".join(scene["image"] for scene in data.scenes)
+    sizes = tower.config.to_json_string()
+    made_from = hashlib.sha256(weights.digest() + (names + sizes).encode()).hexdigest()
+    if path.exists():
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("made_from") == made_from:
+                return file.get_tensor("tokens")
+    tokens = tower_tokens(tower, data)
+    save_file({"tokens": tokens}, path, {"made_from": made_from})
+    return tokens
 
 
 class Encoder:
@@ -177,51 +197,55 @@ class Encoder:
         """Token ids of plain text."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def __call__(self, turns: list[Turn]) -> tuple[list[int], list[bool]]:
-        """-> ids, and for each whether it is to be learned: replies and their end."""
+    def __call__(self, turns: list[Turn]) -> tuple[list[int], list[float]]:
+        """-> ids, and for each the weight of its loss: 0 for what the person says, 1 for replies and their end.
+
+        The list of objects that opens a reply is long and soon learned; it counts less than the decision after it.
+        """
         ids: list[int] = []
-        learn: list[bool] = []
+        weights: list[float] = []
         for k, (user, reply) in enumerate(turns):
-            prompt = (
-                [self.user] + ([self.image] * self.image_tokens if k == 0 else []) + self.text(user) + [self.assistant]
-            )
+            image = [self.image] * self.image_tokens if k == 0 else []
+            prompt = [self.user, *image, *self.text(user), self.assistant]
             answer = [*self.text(reply), self.end]
+            listing = len(self.text(reply.partition(".")[0])) if reply.startswith(LISTING) else 0
             ids += prompt + answer
-            learn += [False] * len(prompt) + [True] * len(answer)
-        return ids, learn
+            weights += [0.0] * len(prompt) + [LISTING_WEIGHT] * listing + [1.0] * (len(answer) - listing)
+        return ids, weights
 
 
-def batch_ids(rows: list[tuple[list[int], list[bool]]], pad: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """-> ids [B, L], padded at the end; labels [B, L], -100 where nothing is learned; attention mask [B, L]."""
+def batch_ids(rows: list[tuple[list[int], list[float]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """-> ids [B, L], padded at the end; weights of the loss, float [B, L], 0 in the padding."""
     length = max(len(ids) for ids, _ in rows)
     ids = torch.full((len(rows), length), pad)
-    labels = torch.full((len(rows), length), -100)
-    for i, (row, learn) in enumerate(rows):
+    weights = torch.zeros(len(rows), length)
+    for i, (row, weight) in enumerate(rows):
         ids[i, : len(row)] = torch.tensor(row)
-        labels[i, : len(row)] = torch.where(torch.tensor(learn), torch.tensor(row), -100)
-    keep = torch.tensor([[j < len(r) for j in range(length)] for r, _ in rows]).long()
-    return ids, labels, keep
+        weights[i, : len(row)] = torch.tensor(weight)
+    return ids, weights
 
 
 def language_loss(
     llava: LlavaForConditionalGeneration,
     tokens: torch.Tensor,
     ids: torch.Tensor,
-    labels: torch.Tensor,
-    keep: torch.Tensor,
+    weights: torch.Tensor,
 ) -> tuple[torch.Tensor, Metrics]:
-    """Next-token loss on the learned places, with image tokens [B, N, C] in place of the image's ids."""
+    """Weighted next-token loss, with image tokens [B, N, C] in place of the image's ids."""
     inner = llava.model
     embeds = inner.language_model.get_input_embeddings()(ids)
     image = inner.multi_modal_projector(tokens).to(embeds.dtype)
     embeds = embeds.masked_scatter((ids == llava.config.image_token_index)[..., None], image)
-    hidden = inner.language_model(inputs_embeds=embeds, attention_mask=keep).last_hidden_state
-    goal = labels[:, 1:]
-    on = goal != -100
+    # No attention mask: padding comes last, where causal attention never looks, and plain causal attention is faster.
+    hidden = inner.language_model(inputs_embeds=embeds).last_hidden_state
+    on = weights[:, 1:] > 0
+    goal, weight = ids[:, 1:][on], weights[:, 1:][on]
     # Only learned places go through the vocabulary matrix: they are a third of all.
     logits = llava.lm_head(hidden[:, :-1][on]).float()
-    loss = F.cross_entropy(logits, goal[on])
-    return loss, {"token_acc": (logits.argmax(-1) == goal[on]).float().mean().item()}
+    loss = (weight * F.cross_entropy(logits, goal, reduction="none")).sum() / weight.sum()
+    right = (logits.argmax(-1) == goal).float()
+    decided = weight == 1.0
+    return loss, {"token_acc": right.mean().item(), "decision_acc": right[decided].mean().item()}
 
 
 @dataclass
@@ -289,7 +313,7 @@ def run(args: argparse.Namespace) -> None:
     llava = build_llava(tower, tokenizer, width=args.width, depth=args.depth)
     encoder = Encoder(tokenizer, 1 + tower.config.num_objects)
     sets = {"train": FeatureSet(args.data)} | ({"val": FeatureSet(args.val, limit=300)} if args.val else {})
-    tokens = {name: tower_tokens(tower, data) for name, data in sets.items()}
+    tokens = {name: kept_tokens(tower, data, args.run / f"tokens_{name}.safetensors") for name, data in sets.items()}
 
     def loss_of(
         name: str, rng: random.Random, count: int, phrasing: Phrasing = "known"
@@ -303,7 +327,7 @@ def run(args: argparse.Namespace) -> None:
         out: Metrics = {}
         for phrasing in ("known", "held_out"):
             loss, metrics = loss_of("val", random.Random(1), 256, phrasing)
-            out |= {f"loss_{phrasing}": loss.item(), f"token_acc_{phrasing}": metrics["token_acc"]}
+            out |= {f"loss_{phrasing}": loss.item(), **{f"{k}_{phrasing}": v for k, v in metrics.items()}}
         return out
 
     config = LoopConfig(steps=args.steps, lr=args.lr, seed=args.seed, weight_decay=0.05, validate_every=250)

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,12 @@ WAIT_S = 60.0
 
 _numbers = itertools.count(1)
 # Runs of the suite side by side must not hear each other; Fast DDS leaves this range to users.
-_DOMAIN = 1 + os.getpid() % 100
+DOMAIN = 1 + os.getpid() % 100
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = WAIT_S, what: str = "the condition") -> Any:
+def wait_until(condition: Callable[[], Any], timeout_s: float | None = None, what: str = "the condition") -> Any:
     """Poll until the condition holds; fails the test when it never does."""
+    timeout_s = WAIT_S if timeout_s is None else timeout_s
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         value = condition()
@@ -62,7 +64,9 @@ def latched(depth: int = 1) -> QoSProfile:
     return QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-def _spin(executor: MultiThreadedExecutor) -> threading.Thread:
+def spin_in_thread(executor: Any) -> threading.Thread:
+    """Spin until the executor is shut down."""
+
     def run() -> None:
         with contextlib.suppress(ExternalShutdownException):
             executor.spin()
@@ -100,7 +104,7 @@ class Stack:
         self.pipeline = pipeline
         self.namespace = f"/t{os.getpid()}_{next(_numbers)}"
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=_DOMAIN, args=[])
+        rclpy.init(context=self.context, domain_id=DOMAIN, args=[])
         # Nothing is stale merely because the machine is slow; tests of staleness set their own limit.
         values = {
             "warm_up": False,
@@ -118,11 +122,11 @@ class Stack:
         )
         self.client = Node("client", namespace=self.namespace, context=self.context, use_global_arguments=False)
         # Before the executor spins: rclpy hands an action client to it before the client is complete.
-        self._action = ActionClient(self.client, Segment, "llavaseg/segment")
+        self._action: Any = ActionClient(self.client, Segment, "llavaseg/segment")
         self._executors = [MultiThreadedExecutor(4, context=self.context) for _ in range(2)]
         for executor, node in zip(self._executors, (self.node, self.client), strict=True):
             executor.add_node(node)
-        self._spinners = [_spin(executor) for executor in self._executors]
+        self._spinners = [spin_in_thread(executor) for executor in self._executors]
         self.answers = self.record(Answer, "llavaseg/answer")
         self.masks = self.record(TargetMaskArray, "llavaseg/masks")
         self.mask = self.record(Image, "llavaseg/mask")
@@ -133,12 +137,13 @@ class Stack:
         """Subscribe the client to a topic."""
         return Recorder(self.client, message_type, topic, qos or latched(50))
 
-    def wait_ready(self) -> Stack:
+    def wait_ready(self, timeout_s: float | None = None) -> Stack:
         """Until the model is loaded and our recorders are connected."""
-        wait_until(lambda: self.node.worker.state is ModelState.READY, what="the model")
+        wait_until(lambda: self.node.worker.state is not ModelState.LOADING, timeout_s, "the model")
+        assert self.node.worker.state is ModelState.READY, self.node.worker.error
         for recorder in (self.answers, self.masks, self.mask):
             topic = recorder.subscription.topic_name
-            wait_until(lambda t=topic: self.client.count_publishers(t) > 0, what=f"a publisher of {topic}")
+            wait_until(partial(self.client.count_publishers, topic), what=f"a publisher of {topic}")
         return self
 
     # --- camera ---
@@ -204,27 +209,27 @@ class Stack:
         assert handle.accepted
         return handle
 
-    def result(self, handle: Any) -> Any:
+    def result(self, handle: Any, timeout_s: float | None = None) -> Any:
         """The goal's (status, result) message, when it has ended."""
-        return self.resolve(handle.get_result_async())
+        return self.resolve(handle.get_result_async(), timeout_s)
 
     def do(self, text: str, **fields: Any) -> Any:
         """Send a goal and wait for its (status, result)."""
         return self.result(self.send_goal(text, **fields))
 
-    def resolve(self, future: Any, timeout_s: float = WAIT_S) -> Any:
+    def resolve(self, future: Any, timeout_s: float | None = None) -> Any:
         """The result of a future that the client's executor completes."""
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
-        assert done.wait(timeout_s), "the future was never completed"
+        assert done.wait(timeout_s or WAIT_S), "the future was never completed"
         return future.result()
 
-    def call(self, service_type: Any, name: str, request: Any) -> Any:
+    def call(self, service_type: Any, name: str, request: Any, timeout_s: float | None = None) -> Any:
         """Call a service of the node."""
-        client = self.client.create_client(service_type, name)
+        client: Any = self.client.create_client(service_type, name)
         assert client.wait_for_service(WAIT_S), f"no service {name}"
         try:
-            return self.resolve(client.call_async(request))
+            return self.resolve(client.call_async(request), timeout_s)
         finally:
             self.client.destroy_client(client)
 
@@ -238,9 +243,9 @@ class Stack:
         self.node.close()
         time.sleep(0.03)  # the executor sends the last results
         for executor in self._executors:
-            executor.shutdown(timeout_sec=2.0)
+            executor.shutdown(timeout_sec=20.0)
         for node in (self.client, self.node):
             node.destroy_node()
         rclpy.shutdown(context=self.context)
         for spinner in self._spinners:
-            spinner.join(2.0)
+            spinner.join(20.0)

@@ -32,6 +32,18 @@ def make_segment(mask: np.ndarray, score: float = 0.9) -> Segment:
     return Segment(mask, score, (x, y, int(cols[-1]) - x + 1, int(rows[-1]) - y + 1))
 
 
+class CountingLoader:
+    """A loader that notes with what it was called."""
+
+    def __init__(self, pipeline: ScriptedPipeline) -> None:
+        self.pipeline = pipeline
+        self.calls: list[tuple[str, str, str]] = []
+
+    def __call__(self, model: str, device: str, mode: str) -> ScriptedPipeline:
+        self.calls.append((model, device, mode))
+        return self.pipeline
+
+
 @dataclass
 class ScriptedPipeline:
     """The methods of `LLaVASeg`, with a script.

@@ -221,7 +221,9 @@ def test_model_fails_and_the_node_lives(make_stack: Any, name: str, where: str) 
 def test_callbacks_are_served_while_the_model_is_busy(make_stack: Any) -> None:
     """The model holds its thread and does not poll; images, goals, cancels and services go on."""
     release = threading.Event()
-    stack = make_stack(ScriptedPipeline(on_segment=lambda *_: release.wait(120.0) and None), queue__policy="queue")
+    stack = make_stack(
+        ScriptedPipeline(on_segment=lambda *_: None if release.wait(120.0) else None), queue__policy="queue"
+    )
     stack.send_image()
     running = stack.send_goal("busy")
     wait_until(lambda: stack.pipeline.commands == ["busy"])
@@ -245,7 +247,7 @@ def test_client_that_dies_in_the_middle(make_stack: Any) -> None:
     context = Context()
     rclpy.init(context=context, domain_id=stack.context.get_domain_id(), args=[])
     other = Node("other", namespace=stack.namespace, context=context, use_global_arguments=False)
-    client = ActionClient(other, Segment, "llavaseg/segment")
+    client: Any = ActionClient(other, Segment, "llavaseg/segment")
     assert client.wait_for_server(60.0)
     client.send_goal_async(Segment.Goal(text="take the mug"))
     assert stack.pipeline.started.wait(60.0)

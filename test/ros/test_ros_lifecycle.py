@@ -13,7 +13,7 @@ from rcl_interfaces.srv import DescribeParameters, SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from ros_harness import Stack, wait_until
-from scripted_pipeline import ScriptedPipeline
+from scripted_pipeline import CountingLoader, ScriptedPipeline
 
 from llavaseg_ros.errors import BundleError, ErrorCode
 from llavaseg_ros.nodes.parameters import SPECS
@@ -21,14 +21,8 @@ from llavaseg_ros.ros.worker import ModelState
 
 
 def test_ten_cycles(make_stack: Any) -> None:
-    loads: list[tuple[str, str, str]] = []
-    pipeline = ScriptedPipeline()
-
-    def loader(*wanted: str) -> Any:
-        loads.append(wanted)
-        return pipeline
-
-    stack = make_stack(pipeline, loader=loader, autostart=False, ready=False)
+    loader = CountingLoader(ScriptedPipeline())
+    stack = make_stack(loader.pipeline, loader=loader, autostart=False, ready=False)
     for _ in range(10):
         assert stack.change_state(Transition.TRANSITION_CONFIGURE)
         assert stack.change_state(Transition.TRANSITION_ACTIVATE)
@@ -39,14 +33,14 @@ def test_ten_cycles(make_stack: Any) -> None:
         assert stack.do("take the mug").result.error_code == ErrorCode.MODEL_NOT_READY
         assert stack.change_state(Transition.TRANSITION_CLEANUP)
         wait_until(lambda: stack.node.worker._model is None, what="the model to be freed")
-    assert len(loads) == 10
+    assert len(loader.calls) == 10
     assert sum(thread.name == "llavaseg-model" for thread in threading.enumerate()) == 1
 
 
 def test_deactivate_keeps_the_model_and_cancels(make_stack: Any) -> None:
-    loads: list[Any] = []
     pipeline = ScriptedPipeline(tokens=30_000, token_s=0.01)
-    stack = make_stack(pipeline, loader=lambda *wanted: loads.append(wanted) or pipeline)
+    loader = CountingLoader(pipeline)
+    stack = make_stack(pipeline, loader=loader)
     stack.send_image()
     handle = stack.send_goal("take the mug")
     assert pipeline.started.wait(60.0)
@@ -62,7 +56,7 @@ def test_deactivate_keeps_the_model_and_cancels(make_stack: Any) -> None:
     assert stack.change_state(Transition.TRANSITION_ACTIVATE)
     stack.send_image()
     assert stack.do("take the mug").result.error_code == ErrorCode.NONE
-    assert len(loads) == 1
+    assert len(loader.calls) == 1
 
 
 def test_activation_does_not_wait_for_the_model(make_stack: Any) -> None:
@@ -178,14 +172,13 @@ def test_live_parameter_takes_effect(make_stack: Any) -> None:
 
 
 def test_model_parameter_can_change_while_inactive(make_stack: Any) -> None:
-    loads: list[Any] = []
-    pipeline = ScriptedPipeline()
-    stack = make_stack(pipeline, loader=lambda *wanted: loads.append(wanted) or pipeline)
+    loader = CountingLoader(ScriptedPipeline())
+    stack = make_stack(loader.pipeline, loader=loader)
     assert stack.change_state(Transition.TRANSITION_DEACTIVATE)
     assert set_parameter(stack, "mode", "fast").successful
     assert stack.change_state(Transition.TRANSITION_ACTIVATE)
-    wait_until(lambda: len(loads) == 2)
-    assert loads == [("default", "auto", "cot"), ("default", "auto", "fast")]
+    wait_until(lambda: len(loader.calls) == 2)
+    assert loader.calls == [("default", "auto", "cot"), ("default", "auto", "fast")]
 
 
 @pytest.mark.parametrize("name, value", [("queue.policy", "sometimes"), ("timeout_s", -3.0), ("device", "tpu")])

@@ -16,19 +16,20 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from ros_harness import Recorder, _spin, wait_until
+from ros_harness import DOMAIN, Recorder, spin_in_thread, wait_until
 from sensor_msgs.msg import CameraInfo, Image
 
 from llavaseg_ros.images import write_rgb
+from llavaseg_ros.nodes.demo_player import photograph
 from llavaseg_ros.ros.convert import to_depth_m, to_rgb
+from llavaseg_ros.ros.process import use_camera_profile
 from llavaseg_ros.ros.qos import SENSOR
 
 NODE = "llavaseg_ros.nodes.llavaseg_node"
 PLAYER = "llavaseg_ros.nodes.demo_player"
-DOMAIN = 101
 
 
-def start(module: str, *parameters: str, namespace: str = "/p") -> subprocess.Popen[str]:
+def start(module: str, *parameters: str, namespace: str = f"/p{os.getpid()}") -> subprocess.Popen[str]:
     arguments = [sys.executable, "-m", module, "--ros-args", "-r", f"__ns:={namespace}"]
     for parameter in parameters:
         arguments += ["-p", parameter]
@@ -53,7 +54,7 @@ def end(process: subprocess.Popen[str], number: signal.Signals) -> None:
         rest = process.communicate(timeout=60)[0]
     finally:
         process.kill()
-    assert process.returncode == 0 and "Traceback" not in rest
+    assert process.returncode == 0 and "Traceback" not in rest, rest
 
 
 def test_node_without_its_model_says_so_and_ends_quietly(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ class Listener:
         self.depth = Recorder(self.node, Image, "depth/image", SENSOR)
         self.executor: Any = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
-        _spin(self.executor)
+        spin_in_thread(self.executor)
 
     def close(self) -> None:
         self.executor.shutdown(timeout_sec=2.0)
@@ -96,8 +97,8 @@ class Listener:
 
 
 def test_player_plays_the_demo_bag() -> None:
-    listener = Listener("/bag")
-    process = start(PLAYER, "rate_hz:=20.0", namespace="/bag")
+    listener = Listener(f"/bag{os.getpid()}")
+    process = start(PLAYER, "rate_hz:=20.0", namespace=f"/bag{os.getpid()}")
     try:
         images, infos, depths = listener.image.wait(3), listener.info.wait(3), listener.depth.wait(3)
         process.send_signal(signal.SIGINT)
@@ -120,8 +121,8 @@ def test_player_plays_the_demo_bag() -> None:
 def test_player_shows_a_photograph(tmp_path: Path) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     write_rgb(tmp_path / "photo.png", rgb)
-    listener = Listener("/photo")
-    process = start(PLAYER, f"image:={tmp_path / 'photo.png'}", "rate_hz:=20.0", namespace="/photo")
+    listener = Listener(f"/photo{os.getpid()}")
+    process = start(PLAYER, f"image:={tmp_path / 'photo.png'}", "rate_hz:=20.0", namespace=f"/photo{os.getpid()}")
     try:
         images, infos = listener.image.wait(2), listener.info.wait(1)
         assert not wait_and_count(listener.depth)
@@ -136,6 +137,27 @@ def test_player_shows_a_photograph(tmp_path: Path) -> None:
 def wait_and_count(recorder: Recorder) -> int:
     time.sleep(0.2)
     return len(recorder.messages)
+
+
+def test_player_makes_a_large_photograph_smaller(tmp_path: Path) -> None:
+    write_rgb(tmp_path / "large.png", np.zeros((400, 2560, 3), np.uint8))
+    assert next(photograph(tmp_path / "large.png", "camera")).rgb.shape == (200, 1280, 3)
+
+
+def test_camera_profile_gives_way_to_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS"):
+        monkeypatch.delenv(name, raising=False)
+    with monkeypatch.context() as patch:
+        patch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
+        use_camera_profile()
+        assert "FASTDDS_DEFAULT_PROFILES_FILE" not in os.environ
+    patched = dict(os.environ)
+    try:
+        use_camera_profile()
+        assert Path(os.environ["FASTDDS_DEFAULT_PROFILES_FILE"]).is_file()
+    finally:
+        os.environ.clear()
+        os.environ.update(patched)
 
 
 @pytest.mark.parametrize("parameter", ["image:=/nowhere/photo.png", "bag:=/nowhere"])

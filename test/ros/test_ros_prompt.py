@@ -10,6 +10,7 @@ from geometry_msgs.msg import Point32
 from ros_harness import picture
 from sensor_msgs.msg import RegionOfInterest
 
+import llavaseg_ros.pipeline  # noqa: F401  brings torch, which takes long: not while a test waits for the node
 from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.srv import SegmentAtPrompt
 

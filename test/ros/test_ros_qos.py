@@ -58,7 +58,12 @@ def test_overlay_only_while_somebody_looks(make_stack: Any, monkeypatch: pytest.
 
     drawn: list[int] = []
     draw = viz.draw_overlay
-    monkeypatch.setattr(viz, "draw_overlay", lambda *args, **more: drawn.append(1) or draw(*args, **more))
+
+    def counted(*arguments: Any) -> np.ndarray:
+        drawn.append(1)
+        return draw(*arguments)
+
+    monkeypatch.setattr(viz, "draw_overlay", counted)
     stack = make_stack()
     stack.send_image()
     stack.ask("take the mug")

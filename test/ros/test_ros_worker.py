@@ -190,7 +190,11 @@ def test_thread_survives_whatever_a_job_raises(worker: ModelWorker) -> None:
     worker.submit(endings.job("value", raiser(ValueError("strange"))))
     worker.submit(endings.job("exit", raiser(SystemExit(1))))
     worker.submit(endings.job("stray", raiser(Cancelled("nobody asked"))))
-    bad = Job(lambda model, job: 1, lambda value, error: 1 / 0, timeout_s=30.0)
+
+    def cannot_deliver(value: Any, error: LLaVASegError | None) -> None:
+        raise RuntimeError("no publisher")
+
+    bad = Job(lambda model, job: 1, cannot_deliver, timeout_s=30.0)
     worker.submit(bad)
     worker.submit(endings.job("good"))
     results = endings.wait(4)

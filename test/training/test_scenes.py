@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-pytest.importorskip("mujoco", reason="scenes need mujoco: pip install llavaseg_ros[train]")
+pytest.importorskip("llavaseg_ros.training.scenes.gl", exc_type=ImportError)
 
 from llavaseg_ros.training.scenes import meshes, things
 from llavaseg_ros.training.scenes.__main__ import main
@@ -30,6 +30,7 @@ from llavaseg_ros.training.scenes.render import SceneRenderer, visible_fraction
 from llavaseg_ros.training.scenes.scene import Placed, footprints_apart, look_at, make_scene
 
 CATEGORIES = list(load_catalog().categories)
+pytestmark = pytest.mark.usefixtures("off_screen")
 
 
 @pytest.fixture(scope="module")

@@ -11,23 +11,20 @@ import pytest
 import torch
 from torch import nn
 
-pytest.importorskip("mujoco", reason="training needs mujoco: pip install llavaseg_ros[train]")
+pytest.importorskip("llavaseg_ros.training.scenes.gl", exc_type=ImportError)
 
 from llavaseg_ros.errors import LLaVASegError  # noqa: E402
 from llavaseg_ros.images import read_rgb  # noqa: E402
+from llavaseg_ros.reasoning import object_tower  # noqa: E402
 from llavaseg_ros.training import adapters, default, mllm  # noqa: E402
-from llavaseg_ros.training.features import FeatureSet  # noqa: E402
+from llavaseg_ros.training.features import FeatureSet, collate  # noqa: E402
 from llavaseg_ros.training.loop import LoopConfig, fit, learning_rate  # noqa: E402
 from llavaseg_ros.training.sam import dense_targets, draw_prompt, vocabulary  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(off_screen: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`llavaseg train default --recipe smoke`: the whole way from nothing to a bundle."""
-    from llavaseg_ros.training.scenes.render import can_render
-
-    if not can_render():
-        pytest.skip("no off-screen OpenGL: install libegl1 and libegl-mesa0")
     out = tmp_path_factory.mktemp("train")
     default.run(argparse.Namespace(out=out, recipe="smoke", seed=0, workers=1))
     return out
@@ -47,7 +44,7 @@ def test_the_bundle_loads_and_answers(trained: Path) -> None:
 
 
 def test_each_stage_left_a_checkpoint_and_a_log_that_plots(trained: Path) -> None:
-    for stage in ("sam", "mllm", "adapters"):
+    for stage in ("sam", "mllm", "adapters", "presence"):
         assert torch.load(trained / "run" / f"{stage}.pt", weights_only=True)["step"] == 4
         assert (trained / "run" / f"{stage}.jsonl").read_text().count("val_") >= 1
 
@@ -75,9 +72,9 @@ def test_token_ids_are_those_of_the_chat_template(trained: Path) -> None:
     from PIL import Image
 
     inputs = processor(images=Image.new("RGB", (640, 480)), text=text, return_tensors="pt")
-    ids, learn = mllm.Encoder(processor.tokenizer, 1 + llava.config.vision_config.num_objects)(turns)
+    ids, weights = mllm.Encoder(processor.tokenizer, 1 + llava.config.vision_config.num_objects)(turns)
     assert inputs["input_ids"][0].tolist() == ids
-    reply = processor.tokenizer.decode([i for i, on in zip(ids, learn, strict=True) if on])
+    reply = processor.tokenizer.decode([i for i, weight in zip(ids, weights, strict=True) if weight > 0])
     assert reply == "".join(f"{r}<end>" for _, r in turns)
 
 
@@ -86,15 +83,14 @@ def test_loss_on_cached_tokens_is_the_loss_of_the_whole_model(trained: Path) -> 
     llava, processor = mllm.load_llava(trained / "run", width=128, depth=2)
     data = FeatureSet(trained / "val")
     encoder = mllm.Encoder(processor.tokenizer, 1 + llava.config.vision_config.num_objects)
-    ids, labels, keep = mllm.batch_ids(
-        [encoder([("where is the mug?", "on the left")])], processor.tokenizer.pad_token_id
-    )
+    ids, weights = mllm.batch_ids([encoder([("where is the mug?", "on the left")])], processor.tokenizer.pad_token_id)
     tower = llava.model.vision_tower
     tokens = mllm.tower_tokens(tower, data)[:1].float()
     with torch.inference_mode():
-        ours, _ = mllm.language_loss(llava, tokens, ids, labels, keep)
+        ours, _ = mllm.language_loss(llava, tokens, ids, weights)
         tower.forward = lambda *a, **k: type("Out", (), {"hidden_states": (tokens,), "last_hidden_state": tokens})()
-        theirs = llava(input_ids=ids, attention_mask=keep, pixel_values=torch.zeros(1, 3, 384, 384), labels=labels).loss
+        labels = ids.masked_fill(weights == 0, -100)
+        theirs = llava(input_ids=ids, pixel_values=torch.zeros(1, 3, 384, 384), labels=labels).loss
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
@@ -190,3 +186,30 @@ def test_a_better_mask_has_a_lower_loss() -> None:
     assert dice_loss(good, masks) < dice_loss(bad, masks) and mask_bce(good, masks) < mask_bce(bad, masks)
     assert centre_loss(good, masks) < centre_loss(bad, masks)
     assert np.isfinite(centre_loss(good, torch.zeros_like(masks)).item())
+
+
+def test_the_tower_sees_in_a_file_what_it_saw_in_training(trained: Path) -> None:
+    """Tokens from the processor's pixels and tokens from the training features agree, boxes included."""
+    from PIL import Image
+
+    llava, processor = mllm.load_llava(trained / "run", width=128, depth=2)
+    tower, data = llava.model.vision_tower, FeatureSet(trained / "val")
+    image = Image.open(data.folder / data.scenes[0]["image"])
+    pixels = processor.image_processor(image, return_tensors="pt")["pixel_values"]
+    sample = data[0]
+    seen: list[torch.Tensor] = []
+    pick = object_tower.pick_objects
+
+    def watch(level: torch.Tensor, head: tuple, extent: torch.Tensor, *rest: float) -> torch.Tensor:
+        seen.append(extent)
+        return pick(level, head, extent, *rest)
+
+    object_tower.pick_objects = watch
+    try:
+        with torch.no_grad():
+            tower(pixels)
+            tower.tokens(*collate([sample]))
+    finally:
+        object_tower.pick_objects = pick
+    torch.testing.assert_close(seen[0], seen[1], atol=0.01, rtol=0)
+    torch.testing.assert_close(seen[1], torch.tensor([[1.0, 0.75]]), atol=1e-6, rtol=0)
