@@ -48,7 +48,7 @@ CHAT_TEMPLATE = (
 )
 Turn = tuple[str, str]
 LISTING = "I see "  # how a reply opens that lists the objects first
-LISTING_WEIGHT = 0.2
+LISTING_WEIGHT = 0.5
 
 
 def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:

@@ -28,8 +28,10 @@ DONE = (ErrorCode.NONE, ErrorCode.NOT_FOUND, ErrorCode.EMPTY_MASK)
 def stack() -> Iterator[Stack]:
     """The node as it ships, on the CPU."""
     stack = Stack(None, loader=load_pipeline, device="cpu", timeout_s=600.0)
-    yield stack.wait_ready(timeout_s=280.0)
-    stack.close()
+    try:
+        yield stack.wait_ready(timeout_s=280.0)
+    finally:
+        stack.close()
 
 
 @pytest.fixture(scope="module")

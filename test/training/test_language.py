@@ -33,6 +33,7 @@ from llavaseg_ros.training.language import (
     write_test_set,
 )
 from llavaseg_ros.training.language.lexicon import Phrasing, normalized
+from llavaseg_ros.training.language.words import AT
 from llavaseg_ros.training.scenes.catalog import held_out_pairs, load_catalog, location_name
 
 RAW = yaml.safe_load(LANGUAGE_FILE.read_text(encoding="utf-8"))
@@ -258,7 +259,9 @@ def test_reasoning_lists_the_listed_objects_from_left_to_right(known: list) -> N
         listed = sorted((o for o in scene["objects"] if o["listed"]), key=lambda o: center(o)[0])
         first = d.reasoning.split(".")[0]
         names = re.split(r", | and ", first.removeprefix("I see "))
-        assert [re.sub(r"^an? ", "", n) for n in names] == [f"{o['color']} {o['category']}" for o in listed], d
+        where = [AT[location_name(*center(o), scene["width"], scene["height"])] for o in listed]
+        expected = [f"{o['color']} {o['category']} {place}" for o, place in zip(listed, where, strict=True)]
+        assert [re.sub(r"^an? ", "", n) for n in names] == expected, d
         if d.found:
             assert d.target in d.reasoning.split(". ")[1], d
 

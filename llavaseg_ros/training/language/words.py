@@ -47,10 +47,14 @@ def enumeration(words: Sequence[str]) -> str:
 
 
 def listing(things: Sequence[Thing], lexicon: Lexicon) -> str:
-    """First sentence of the reasoning: everything that can be a target, from left to right."""
+    """First sentence of the reasoning: everything that can be a target, from left to right, and where it is.
+
+    A small language model reads from its own words what it cannot yet look up in the image: "where is the red mug" is
+    answered by the line that already says it.
+    """
     if not things:
         return "I see no objects."
-    return f"I see {enumeration([a(t.name, t.category, lexicon) for t in things])}."
+    return f"I see {enumeration([f'{a(t.name, t.category, lexicon)} {AT[t.location]}' for t in things])}."
 
 
 def noun_phrase(head: Head, picker: Picker, lexicon: Lexicon, *, inner: bool = False) -> tuple[str, str]:
