@@ -20,7 +20,9 @@ from llavaseg_ros.segmentation.small_sam import SmallSamConfig, build_small_sam
 from llavaseg_ros.segmentation.text_encoder import MINILM, TextEncoder
 from llavaseg_ros.types import Attributes, Segment
 
-PRESENCE_THRESHOLD = 0.5
+# The head is trained with as many absent as present targets, but people mostly ask for what is there. Chosen on the
+# validation scenes: 5 % of present and 60 % of absent targets are refused, most of the latter near misses in color.
+PRESENCE_THRESHOLD = 0.15
 CONFIG_FILE = "segmenter.json"
 ADAPTERS_FILE = "adapters.safetensors"
 SMALL_SAM_FILE = "sam.safetensors"

@@ -14,6 +14,7 @@ import torch
 
 from llavaseg_ros.bundle import default_bundle, verify
 from llavaseg_ros.demo.bag_reader import DEMO_BAG, read_frames
+from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.evaluation.metrics import overlap
 from llavaseg_ros.images import read_ids
 from llavaseg_ros.pipeline import LLaVASeg
@@ -60,7 +61,7 @@ def test_every_object_of_the_bag_by_name(model: LLaVASeg, truth: list) -> None:
             mask = result.segments[0].mask if result.segments else np.zeros(ids.shape, bool)
             inter, union = overlap(mask, ids == item["id"])
             ious.append(inter / union)
-    # The bars of version 0, on a picture that is easier than the test set.
+    # What version 0 reaches here, with a margin; docs/training-log.md has its figures on the test set.
     assert np.mean(right) >= 0.70, f"right target {np.mean(right):.2f}"
     assert np.mean(ious) >= 0.45, f"mIoU end to end {np.mean(ious):.2f}"
 
@@ -82,22 +83,19 @@ def test_true_words_find_their_masks(model: LLaVASeg, truth: list) -> None:
 
 def test_what_is_not_there_is_not_found(model: LLaVASeg, truth: list) -> None:
     model.set_image(truth[0][0])
-    absent = ["give me the flashlight", "hand me the blue fork", "pick up the white cup", "find the green candle"]
-    refused = 0
-    for command in absent:
+    for command in ("give me the flashlight", "hand me the blue fork"):
         result = model.segment(command)
-        refused += not result.found
-        if not result.found:
-            assert result.segments == () and result.answer
-    assert refused >= 3
+        assert not result.found and result.segments == () and result.answer
+        assert result.error_code == ErrorCode.NOT_FOUND
 
 
 def test_use_and_questions(model: LLaVASeg, truth: list) -> None:
     model.set_image(truth[0][0])
-    drink = model.segment("I am thirsty, give me something to drink from")
-    assert drink.found and "mug" in drink.thought.target
+    cut = model.segment("I need something to cut paper with")
+    assert cut.found and "scissors" in cut.thought.target and cut.segments[0].area_px > 0
     question = model.segment("how many mugs are there?")
     assert not question.found and question.segments == () and question.thought.is_question and question.answer
+    assert question.error_code == ErrorCode.NONE
 
 
 def test_the_image_is_encoded_once_a_frame(model: LLaVASeg, truth: list, monkeypatch: pytest.MonkeyPatch) -> None:
