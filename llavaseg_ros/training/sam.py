@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import random
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -210,8 +209,3 @@ def load_pretrained(run_folder: Path) -> Pretrained:
     state: dict[str, Any] = torch.load(run_folder / "sam.pt", map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     return model.eval()
-
-
-def sam_config(model: Pretrained) -> dict[str, Any]:
-    """Sizes of the small SAM, as JSON."""
-    return asdict(model.config)
