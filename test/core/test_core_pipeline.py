@@ -13,6 +13,7 @@ from llavaseg_ros.checks import select_device
 from llavaseg_ros.errors import BadRequest, BundleError, Cancelled, ErrorCode, LLaVASegError, NoImage, OutOfMemory
 from llavaseg_ros.pipeline import LLaVASeg
 from llavaseg_ros.reasoning.prompt_style import load_style
+from llavaseg_ros.segmentation.segmenter import PRESENCE_THRESHOLD
 from llavaseg_ros.types import Attributes, Stage, Thought
 
 REASON = "I see a red mug."
@@ -75,12 +76,12 @@ def test_absent_by_word_of_the_mllm(image: np.ndarray) -> None:
 
 
 def test_absent_by_the_presence_head(image: np.ndarray) -> None:
-    model = make(REASON, NAME, DESCRIBE, presence=0.3)
+    model = make(REASON, NAME, DESCRIBE, presence=0.6 * PRESENCE_THRESHOLD)
     model.set_image(image)
     result = model.segment("I am thirsty")
     assert not result.found and result.segments == () and result.error_code == ErrorCode.NOT_FOUND
     assert result.answer == "I looked for the red mug, but I am not sure that it is in view."
-    assert result.presence == 0.3 and result.thought.found
+    assert result.presence == 0.6 * PRESENCE_THRESHOLD and result.thought.found
 
 
 @pytest.mark.parametrize("mask", [None, np.zeros((48, 64), bool)])

@@ -74,8 +74,10 @@ def test_overlay_only_while_somebody_looks(make_stack: Any, monkeypatch: pytest.
     wait_until(lambda: publisher.get_subscription_count() > 0)
     image = stack.send_image()
     stack.ask("take the mug")
-    picture_message = overlay.wait()[0]
-    assert drawn and picture_message.header == image.header and picture_message.encoding == "rgb8"
+    # The command before may still be drawing when somebody begins to look: take the picture of this image.
+    wait_until(lambda: any(m.header == image.header for m in overlay.wait()))
+    picture_message = next(m for m in overlay.wait() if m.header == image.header)
+    assert drawn and picture_message.encoding == "rgb8"
     assert bytes(picture_message.data) != bytes(image.data)
     stack.client.destroy_subscription(overlay.subscription)
     wait_until(lambda: publisher.get_subscription_count() == 0)
