@@ -12,6 +12,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from llavaseg_ros.images import read_ids
 from llavaseg_ros.training.language.dialogue import Dialogue
 from llavaseg_ros.training.language.generate import make_dialogues
 from llavaseg_ros.training.language.lexicon import KINDS, Phrasing
@@ -76,7 +77,7 @@ def write_test_set(
             mask = None
             if dialogue.target_id is not None:
                 if instances is None:
-                    instances = _instances(folder / scene["instances"])
+                    instances = read_ids(folder / scene["instances"])
                 mask = masks / f"{Path(scene['image']).stem}_{dialogue.target_id}.png"
                 _write_mask(mask, instances == dialogue.target_id)
             lines.append(json.dumps(_row(dialogue, scene, folder, out, mask)))
@@ -95,13 +96,6 @@ def _next(
             if dialogue.meaning not in used:
                 return dialogue
     return None
-
-
-def _instances(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None or image.ndim != 2:
-        raise ValueError(f"{path}: expected an 8-bit PNG of one channel with object ids")
-    return image
 
 
 def _write_mask(path: Path, mask: np.ndarray) -> None:
