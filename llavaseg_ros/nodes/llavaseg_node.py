@@ -7,13 +7,11 @@ frees the model. With the parameter `autostart` (the default) the node configure
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
@@ -21,7 +19,6 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_msgs.msg import String
 
 from llavaseg_ros.action import Segment
-from llavaseg_ros.errors import LLaVASegError
 from llavaseg_ros.msg import Command
 from llavaseg_ros.nodes import parameters
 from llavaseg_ros.nodes.parameters import Settings
@@ -52,15 +49,6 @@ def load_pipeline(model: str, device: str, mode: str) -> Any:
     from llavaseg_ros.pipeline import LLaVASeg
 
     return LLaVASeg.from_pretrained(model, device=device, mode=mode)
-
-
-def warm_up(model: Any) -> None:
-    """Run one command on a blank image, so that the first real one does not pay for caches and lazy imports."""
-    model.set_image(np.full((480, 640, 3), 127, np.uint8))
-    # A blank image may well give an unreadable reply; the model is warm all the same.
-    with contextlib.suppress(LLaVASegError):
-        model.segment("What do you see?")
-    model.reset_image()
 
 
 class LLaVASegNode(LifecycleNode):
@@ -199,7 +187,7 @@ class LLaVASegNode(LifecycleNode):
         model = self._loader(*wanted)
         loaded = time.monotonic()
         if warm:
-            warm_up(model)
+            model.warm_up()
         self._description = dict(model.describe())
         self.get_logger().info(
             f"model {wanted[0]!r} is ready: {loaded - started:.1f} s to load, {time.monotonic() - loaded:.1f} s to warm"

@@ -17,6 +17,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.action import ActionClient
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -65,11 +66,17 @@ def latched(depth: int = 1) -> QoSProfile:
 
 
 def spin_in_thread(executor: Any) -> threading.Thread:
-    """Spin until the executor is shut down."""
+    """Spin until the executor is shut down; like `run_node`, on over what was destroyed while the executor was about
+    to wait for it.
+    """
 
     def run() -> None:
         with contextlib.suppress(ExternalShutdownException):
-            executor.spin()
+            while True:
+                try:
+                    return executor.spin()
+                except InvalidHandle:
+                    continue
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

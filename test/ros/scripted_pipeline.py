@@ -64,6 +64,7 @@ class ScriptedPipeline:
     commands: list[str] = field(default_factory=list)
     histories: list[list[Any]] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
+    warmed: int = 0
     cancelled: int = 0
     cancelled_at: float = 0.0
     started: threading.Event = field(default_factory=threading.Event)
@@ -79,6 +80,10 @@ class ScriptedPipeline:
 
     def reset_image(self) -> None:
         self.image_shape = None
+
+    def warm_up(self) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.warmed += 1
 
     def segment(
         self,

@@ -114,9 +114,9 @@ def test_bundle_that_does_not_load(make_stack: Any) -> None:
     assert stack.do("take the mug").result.error_code == ErrorCode.NONE
 
 
-def test_warm_up_reasons_once_and_leaves_no_image(make_stack: Any) -> None:
+def test_warm_up_in_the_worker_leaves_no_image(make_stack: Any) -> None:
     stack = make_stack(warm_up=True, sync__wait_for_image_s=0.0)
-    assert len(stack.pipeline.commands) == 1 and stack.pipeline.image_shape is None
+    assert stack.pipeline.warmed == 1 and len(stack.pipeline.threads) == 1 and stack.pipeline.image_shape is None
     assert stack.do("take the mug").result.error_code == ErrorCode.NO_IMAGE
 
 
