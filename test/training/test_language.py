@@ -24,16 +24,16 @@ from llavaseg_ros.training.language import (
     LANGUAGE_FILE,
     Dialogue,
     corpus,
-    describe_turns,
     dialogue_turns,
     fast_turn,
     load_lexicon,
     make_dialogues,
+    quiz_turns,
     random_scene,
     write_test_set,
 )
 from llavaseg_ros.training.language.lexicon import Phrasing, normalized
-from llavaseg_ros.training.language.words import AT
+from llavaseg_ros.training.language.words import AT, with_strange_words
 from llavaseg_ros.training.scenes.catalog import held_out_pairs, load_catalog, location_name
 
 RAW = yaml.safe_load(LANGUAGE_FILE.read_text(encoding="utf-8"))
@@ -252,18 +252,38 @@ def test_answers_to_questions_are_right(known: list, held_out: list) -> None:
     assert all(answers[str(n)] for n in range(4)), answers
 
 
-def test_reasoning_lists_the_listed_objects_from_left_to_right(known: list) -> None:
+def listed_as(objects: list[dict[str, Any]]) -> str:
+    """The sentence that lists objects from left to right, with their places."""
+    words = []
+    for o in sorted(objects, key=lambda o: center(o)[0]):
+        name = f"{o['color']} {o['category']}"
+        article = "" if o["category"] == "scissors" else "an " if name[0] in "aeiou" else "a "
+        words.append(f"{article}{name} {AT[location_name(*center(o), 640, 480)]}")
+    return f"I see {', '.join(words[:-1])}{' and ' if len(words) > 1 else ''}{words[-1]}."
+
+
+def test_reasoning_goes_from_what_it_looks_at_to_the_target_and_its_place(known: list) -> None:
+    seen: Counter[str] = Counter()
     for scene, d in known:
-        if d.meaning[1] == "talk":
-            continue
-        listed = sorted((o for o in scene["objects"] if o["listed"]), key=lambda o: center(o)[0])
-        first = d.reasoning.split(".")[0]
-        names = re.split(r", | and ", first.removeprefix("I see "))
-        where = [AT[location_name(*center(o), scene["width"], scene["height"])] for o in listed]
-        expected = [f"{o['color']} {o['category']} {place}" for o, place in zip(listed, where, strict=True)]
-        assert [re.sub(r"^an? ", "", n) for n in names] == expected, d
+        kind, what, category, color, group = d.meaning[:5]
         if d.found:
-            assert d.target in d.reasoning.split(". ")[1], d
+            target = by_id(scene, d.target_id)
+            place = AT[location_name(*center(target), scene["width"], scene["height"])]
+            assert d.reasoning.endswith(f" {place}.") and d.target in d.reasoning, d
+        first = d.reasoning.split(". ")[0]
+        if kind == "relation" or what == "beside":
+            ref = by_id(scene, d.meaning[5])
+            assert f"The {ref['color']} {ref['category']}" in first, d
+            assert first.endswith(AT[location_name(*center(ref), 640, 480)]), d
+        elif kind in ("place", "size") or (what == "count" and "no " not in d.answer):
+            of_all = not (category or color or group)
+            among = [o for o in of_head(in_view(scene), category, color, group) if o["listed"]]
+            assert d.reasoning.startswith("I see ") != of_all, d
+            assert of_all or d.reasoning.startswith(listed_as(among)), d
+        else:
+            assert d.reasoning.startswith("I see ") == (what == "list"), d
+        seen[what if kind == "question" else kind] += 1
+    assert min(seen.values()) > 10, seen
 
 
 def test_articles_fit(known: list) -> None:
@@ -282,13 +302,21 @@ def test_held_out_phrasings_never_occur_among_known_ones(known: list, held_out: 
     assert texts(known) & texts(held_out) == set()
 
 
+def test_strange_words_leave_the_command_in_order() -> None:
+    rng = random.Random(0)
+    for _ in range(50):
+        strange = with_strange_words("give me the red mug", rng).split(" ")
+        rest = iter(strange)
+        assert all(word in rest for word in ["give", "me", "the", "red", "mug"]) and 6 <= len(strange) <= 8
+
+
 def test_corpus_holds_no_held_out_wording() -> None:
     texts = list(corpus(4000))
     assert len(texts) == 4000
     text = normalized(" . ".join(texts))
     for phrase in ("would you mind passing me", "drinking mug", "ripe apple", "kindly pass me", "reach for"):
         assert f" {phrase} " not in text
-    assert " hand me " in text and " name the target " in text and " list the objects " in text
+    assert " hand me " in text and " name the target " in text and " place of " in text
     words = set(text.split())
     for _, pool in load_lexicon().pools():
         assert {w for t in pool.known for w in normalized(t).split() if "{" not in w} <= words, pool
@@ -339,7 +367,7 @@ def test_poor_scenes_give_what_they_can(objects: int) -> None:
         assert len(dialogues) == 6
         if objects == 0:
             assert {d.kind for d in dialogues} <= {"absent", "question"}
-        assert describe_turns(scene)[0][0] == "List the objects."
+        assert isinstance(quiz_turns(scene, random.Random(0)), list)
 
 
 def test_an_unlisted_twin_makes_a_name_ambiguous() -> None:
@@ -374,26 +402,72 @@ def test_relative_location_is_an_option() -> None:
     assert found > 20
 
 
-def test_describe_turns_are_true() -> None:
+def right_reply(scene: dict[str, Any], question: str, reply: str) -> bool | None:
+    """Whether a quiz's reply is right; None where this oracle has no rule for the question."""
+    shown = in_view(scene)
+    named = {f"{o['color']} {o['category']}": o for o in shown}
+    kinds = sorted({o["category"] for o in shown}, key=len)
+    what, _, rest = question.removeprefix("? ").partition(" of ")
+    place = {id(o): location_name(*center(o), 640, 480) for o in shown}
+    area = {id(o): (o["bbox"][2] - o["bbox"][0]) * (o["bbox"][3] - o["bbox"][1]) for o in shown}
+    if what == "place":
+        fits = [o for o in shown if rest in (o["category"], f"{o['color']} {o['category']}")]
+        return [place[id(o)] for o in fits] == [reply]
+    if what == "color":
+        return [o["color"] for o in shown if o["category"] == rest] == [reply] and rest in kinds
+    if what == "bigger":
+        first, second = (named[n] for n in rest.split(", "))
+        return area[id(named[reply])] == max(area[id(first)], area[id(second)])
+    if what.startswith("more "):
+        first, second = (named[n] for n in rest.split(", "))
+        sign, axis = {"left": (-1, 0), "right": (1, 0), "front": (1, 1), "back": (-1, 1)}[what.removeprefix("more ")]
+        return named[reply] is max(first, second, key=lambda o: sign * center(o)[axis])
+    if what == "all":
+        return reply.split(", ") == [n for n, _ in sorted(named.items(), key=lambda i: center(i[1])[0])]
+    if what.startswith("what at "):
+        there = sorted((o for o in shown if place[id(o)] == what.removeprefix("what at ")), key=lambda o: center(o)[0])
+        return reply.split(", ") == [f"{o['color']} {o['category']}" for o in there]
+    if what.startswith("what is "):
+        return [o["category"] for o in shown if o["color"] == what.removeprefix("what is ")] == [reply]
+    if what == "leftmost thing":
+        return named[reply] is min(shown, key=lambda o: center(o)[0])
+    if what == "biggest thing":
+        return area[id(named[reply])] == max(area.values())
+    return None
+
+
+def test_quiz_is_true_and_never_asks_twice() -> None:
     rng = random.Random(1)
-    for _ in range(60):
+    checked: Counter[str] = Counter()
+    for _ in range(150):
         scene = random_scene(rng, unlisted=0)
-        turns = describe_turns(scene, rng, count=8, chained=True)
-        assert turns[0][0] == "List the objects." and turns[0][1].startswith("I see ")
-        for question, reply in turns[1:]:
-            if question.startswith("What is at the"):
-                place = question.removeprefix("What is at the ").rstrip("?").split()
-                there = [o for o in scene["objects"] if set(place) <= set(location_name(*center(o), 640, 480).split())]
-                assert sum(f"the {o['color']} {o['category']}" in reply for o in scene["objects"]) >= len(there)
-                assert all(f"the {o['color']} {o['category']}" in reply for o in there), (question, reply)
-                assert ("nothing" in reply) == (not there)
-            if question.startswith("Where"):
-                name = re.sub(r"^Where (is|are) the (.*)\?$", r"\2", question)
-                target = [o for o in scene["objects"] if f"{o['color']} {o['category']}" == name]
-                assert len(target) == 1
-                assert reply.rstrip(".").endswith(location_name(*center(target[0]), 640, 480))
-        alone = describe_turns(scene, random.Random(2))
-        assert all(reply.startswith(turns[0][1]) for _, reply in alone)
+        names = [(o["color"], o["category"]) for o in scene["objects"]]
+        if len(set(names)) < len(names) or {"box", "cereal box"} <= {c for _, c in names}:
+            continue
+        turns = quiz_turns(scene, rng, count=12)
+        assert len({question for question, _ in turns}) == len(turns) <= 12
+        for question, reply in turns:
+            assert question.startswith("? ")
+            right = right_reply(scene, question, reply)
+            assert right is not False, (question, reply, scene)
+            checked[question.split()[1]] += right is not None
+    assert min(checked[w] for w in ("place", "color", "what", "bigger", "more", "leftmost", "biggest")) > 5, checked
+    scene = random_scene(random.Random(3))
+    assert quiz_turns(scene, random.Random(4)) == quiz_turns(scene, random.Random(4))
+
+
+def test_quiz_counts_what_is_there() -> None:
+    rng = random.Random(2)
+    counted: Counter[str] = Counter()
+    for _ in range(100):
+        scene = random_scene(rng, unlisted=0)
+        for question, reply in quiz_turns(scene, rng, count=12):
+            words = question.removeprefix("? count ").split()
+            if question.startswith("? count") and words[-1] == "object":
+                number = sum(o["color"] == words[0] for o in scene["objects"])
+                assert reply == ("no", "one", "two", "three", "four")[number]
+                counted[reply] += 1
+    assert len(counted) >= 4, counted
 
 
 @pytest.fixture

@@ -18,8 +18,10 @@ from llavaseg_ros.images import read_rgb  # noqa: E402
 from llavaseg_ros.reasoning import object_tower  # noqa: E402
 from llavaseg_ros.training import adapters, default, mllm  # noqa: E402
 from llavaseg_ros.training.features import FeatureSet, collate  # noqa: E402
+from llavaseg_ros.training.llava import start_from_words, word_vector  # noqa: E402
 from llavaseg_ros.training.loop import LoopConfig, fit, learning_rate  # noqa: E402
 from llavaseg_ros.training.sam import dense_targets, draw_prompt, vocabulary  # noqa: E402
+from llavaseg_ros.training.scenes.catalog import load_catalog  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def test_the_bundle_loads_and_answers(trained: Path) -> None:
 
 
 def test_each_stage_left_a_checkpoint_and_a_log_that_plots(trained: Path) -> None:
-    for stage in ("sam", "mllm", "adapters", "presence"):
+    for stage in ("sam", "quiz", "mllm", "adapters", "presence"):
         assert torch.load(trained / "run" / f"{stage}.pt", weights_only=True)["step"] == 4
         assert (trained / "run" / f"{stage}.jsonl").read_text().count("val_") >= 1
 
@@ -72,9 +74,9 @@ def test_token_ids_are_those_of_the_chat_template(trained: Path) -> None:
     from PIL import Image
 
     inputs = processor(images=Image.new("RGB", (640, 480)), text=text, return_tensors="pt")
-    ids, weights = mllm.Encoder(processor.tokenizer, 1 + llava.config.vision_config.num_objects)(turns)
+    ids, learned = mllm.Encoder(processor.tokenizer, 1 + llava.config.vision_config.num_objects)(turns)
     assert inputs["input_ids"][0].tolist() == ids
-    reply = processor.tokenizer.decode([i for i, weight in zip(ids, weights, strict=True) if weight > 0])
+    reply = processor.tokenizer.decode([i for i, on in zip(ids, learned, strict=True) if on])
     assert reply == "".join(f"{r}<end>" for _, r in turns)
 
 
@@ -83,18 +85,36 @@ def test_loss_on_cached_tokens_is_the_loss_of_the_whole_model(trained: Path) -> 
     llava, processor = mllm.load_llava(trained / "run", width=128, depth=2)
     data = FeatureSet(trained / "val")
     encoder = mllm.Encoder(processor.tokenizer, 1 + llava.config.vision_config.num_objects)
-    ids, weights = mllm.batch_ids([encoder([("where is the mug?", "on the left")])], processor.tokenizer.pad_token_id)
+    ids, learned = mllm.batch_ids([encoder([("where is the mug?", "on the left")])], processor.tokenizer.pad_token_id)
     tower = llava.model.vision_tower
     tokens = mllm.tower_tokens(tower, data)[:1].float()
     with torch.inference_mode():
-        ours, _ = mllm.language_loss(llava, tokens, ids, weights)
+        ours, _ = mllm.language_loss(llava, tokens, ids, learned)
         tower.forward = lambda *a, **k: type("Out", (), {"hidden_states": (tokens,), "last_hidden_state": tokens})()
-        labels = ids.masked_fill(weights == 0, -100)
+        labels = ids.masked_fill(~learned, -100)
         theirs = llava(input_ids=ids, pixel_values=torch.zeros(1, 3, 384, 384), labels=labels).loss
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
-def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
+def test_training_starts_with_objects_that_read_like_their_words(trained: Path) -> None:
+    llava, processor = mllm.load_llava(trained / "run", width=128, depth=2)
+    start_from_words(llava, processor.tokenizer)
+    tower, catalog = llava.model.vision_tower.config, load_catalog()
+    embeddings = llava.get_input_embeddings().weight
+    tokens = torch.zeros(len(catalog.categories), 1, tower.hidden_size)
+    for i in range(len(tokens)):
+        tokens[i, 0, tower.pyramid_out + i] = 1.0
+    with torch.inference_mode():
+        seen = llava.model.multi_modal_projector(tokens)[:, 0]
+        words = torch.stack([word_vector(n, embeddings.clone(), processor.tokenizer) for n in catalog.categories])
+    likeness = torch.nn.functional.cosine_similarity(seen[:, None], words[None], dim=-1)
+    assert torch.equal(likeness.argmax(dim=1), torch.arange(len(tokens))) and likeness.diagonal().min() > 0.9
+
+
+@pytest.mark.parametrize("muon", [False, True])
+def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(tmp_path: Path, muon: bool) -> None:
+    config = LoopConfig(steps=10, lr=0.1, warmup=2, save_every=5, bf16=False, muon=muon)
+
     def train(folder: Path, stops: list[int]) -> torch.Tensor:
         for stop in stops:
             torch.manual_seed(0)
@@ -111,7 +131,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(tmp_path: Path) -> No
                 return loss(rng)
 
             try:
-                fit("m", folder, model, killed, LoopConfig(steps=10, lr=0.1, warmup=2, save_every=5, bf16=False))
+                fit("m", folder, model, killed, config)
             except KeyboardInterrupt:
                 continue
         return model.weight.detach()

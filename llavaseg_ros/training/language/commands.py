@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from llavaseg_ros.training.language.lexicon import PLACES, RELATIONS, SIZES, Picker, Use
 from llavaseg_ros.training.language.places import at_place, nearest_in_relation, of_size, one_in_relation
-from llavaseg_ros.training.language.words import AT, a, capital, noun_phrase, reference, request, verb
+from llavaseg_ros.training.language.words import AT, a, capital, listing, noun_phrase, reference, request, verb
 from llavaseg_ros.training.language.world import Head, Thing, World
 
 ANY = Head()
@@ -37,8 +37,10 @@ PLACE_WORDS = {
 
 @dataclass(frozen=True)
 class Draft:
-    """A command before it is put in words. decide: last sentence of the reasoning. beside: the relation, as an
-    attribute.
+    """A command before it is put in words.
+
+    evidence: what the reasoning looks at first: where the reference of a relation is, or all the mugs of which one is
+    the leftmost. decide: the sentence of the reasoning that names the target. beside: the relation, as an attribute.
     """
 
     kind: str
@@ -49,6 +51,7 @@ class Draft:
     say: Callable[[Picker], str]
     meaning: tuple[str, ...] = field(default=())
     beside: str = ""
+    evidence: str = ""
 
 
 def meaning(kind: str, what: str, head: Head = ANY, ref: Thing | None = None) -> tuple[str, ...]:
@@ -58,6 +61,16 @@ def meaning(kind: str, what: str, head: Head = ANY, ref: Thing | None = None) ->
 
 def _is(thing: Thing, world: World) -> str:
     return f"The {thing.name} {verb(thing.category, world.lexicon)}"
+
+
+def whereabouts(thing: Thing, world: World) -> str:
+    """ "The red mug is on the left."."""
+    return f"{_is(thing, world)} {AT[thing.location]}."
+
+
+def candidates(head: Head, world: World) -> str:
+    """ "I see a red mug on the left and a blue mug at the back.": what a phrase leaves to choose from."""
+    return "" if head == ANY else listing([t for t in world.listed if head.means(t, world.lexicon)], world.lexicon)
 
 
 def ask(head: Head, world: World) -> Callable[[Picker], str]:
@@ -81,7 +94,7 @@ def name_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
         options += [(thing, h) for h in heads if world.only(h) is thing]
     rng.shuffle(options)
     for thing, head in options:
-        sentence = f"{_is(thing, world)} {AT[thing.location]}."
+        sentence = whereabouts(thing, world)
         yield Draft("name", thing.name, thing, sentence, sentence, ask(head, world), meaning("name", "", head))
 
 
@@ -187,6 +200,7 @@ def place_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
             answer,
             _wrapped("places", place, head, world),
             meaning("place", place, head),
+            evidence=candidates(head, world),
         )
 
 
@@ -200,9 +214,10 @@ def size_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
             continue
         decide = f"The {size}{'' if head == ANY else ' ' + head.says} is the {thing.name}."
         answer = f"{_is(thing, world)} the {size} {head.says}."
-        yield Draft(
-            "size", thing.name, thing, decide, answer, _wrapped("sizes", size, head, world), meaning("size", size, head)
-        )
+        say = _wrapped("sizes", size, head, world)
+        means = meaning("size", size, head)
+        evidence = candidates(head, world)
+        yield Draft("size", thing.name, thing, decide, answer, say, means, evidence=evidence)
 
 
 def references(world: World) -> list[tuple[Thing, bool]]:
@@ -252,6 +267,5 @@ def relation_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
         )
         say = _say_relation(relation, head, ref, colored, world)
         answer = f"{_is(thing, world)} {beside}."
-        yield Draft(
-            "relation", thing.name, thing, decide, answer, say, meaning("relation", relation, head, ref), beside
-        )
+        means = meaning("relation", relation, head, ref)
+        yield Draft("relation", thing.name, thing, decide, answer, say, means, beside, whereabouts(ref, world))

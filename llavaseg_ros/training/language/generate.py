@@ -1,4 +1,4 @@
-"""From a scene to dialogues: `make_dialogues`, `describe_turns`, and a corpus of all texts for training a tokenizer."""
+"""From a scene to dialogues: `make_dialogues`, and a corpus of all texts for training a tokenizer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from llavaseg_ros.training.language import commands, questions
 from llavaseg_ros.training.language.commands import Draft
 from llavaseg_ros.training.language.dialogue import Dialogue, dialogue_turns, fast_turn
 from llavaseg_ros.training.language.lexicon import KINDS, Lexicon, Phrasing, Picker, load_lexicon
+from llavaseg_ros.training.language.quiz import quiz_turns
 from llavaseg_ros.training.language.synthetic import random_scene
-from llavaseg_ros.training.language.words import AT, enumeration, listing, spoken, verb
-from llavaseg_ros.training.language.world import Head, Thing, World
+from llavaseg_ros.training.language.words import AT, spoken, verb
+from llavaseg_ros.training.language.world import World
 from llavaseg_ros.training.scenes.catalog import load_catalog
 
 DRAFTERS: dict[str, Callable[[World, random.Random], Iterator[Draft]]] = {
@@ -56,9 +57,10 @@ def _worded(draft: Draft, world: World, rng: random.Random, phrasing: Phrasing, 
             break
     else:
         return None
-    talk = draft.kind == "question" and draft.meaning[1] in ("talk", "list")
-    reasoning = draft.answer if talk else f"{listing(world.listed, world.lexicon)} {draft.decide}"
     thing = draft.thing
+    steps = [draft.evidence, draft.decide]
+    if thing and not draft.decide.endswith(f" {AT[thing.location]}."):
+        steps.append(f"{'They are' if verb(thing.category, world.lexicon) == 'are' else 'It is'} {AT[thing.location]}.")
     location = thing.location if thing else ""
     if draft.beside and rng.random() < relative:
         location = f"{location}, {draft.beside}"
@@ -66,7 +68,7 @@ def _worded(draft: Draft, world: World, rng: random.Random, phrasing: Phrasing, 
         kind=draft.kind,
         command=spoken(text, picker, world.lexicon),
         target_id=thing.id if thing else None,
-        reasoning=reasoning,
+        reasoning=" ".join(filter(None, steps)),
         target=draft.target,
         found=thing is not None,
         answer=draft.answer,
@@ -124,53 +126,6 @@ def make_dialogues(
     return dialogues
 
 
-def describe_turns(
-    scene: dict[str, Any],
-    rng: random.Random | None = None,
-    *,
-    count: int = 6,
-    chained: bool = False,
-    lexicon: Lexicon | None = None,
-) -> list[tuple[str, str]]:
-    """Extra supervision as (user, assistant) turns: "List the objects.", "Where is the red mug?", "What is at the
-    front left?".
-
-    Every turn stands for itself after the image, and each reply begins with the list, as the reasoning of a command
-    does: the same words asked as a command or question get the same reply. chained: the turns are one conversation that
-    starts with the list, and later replies are one short sentence; then use them together, in order.
-    rng: draws `count` turns beside the list; without it, the first ones from left to right.
-    """
-    lexicon = lexicon or load_lexicon()
-    world = World(scene, lexicon)
-    facts: list[tuple[str, str]] = []
-    for thing in world.listed:
-        plain, colored = Head(category=thing.category), Head(category=thing.category, color=thing.color)
-        is_ = verb(thing.category, lexicon)
-        if world.only(colored) is thing:
-            facts.append((f"Where {is_} the {thing.name}?", f"The {thing.name} {is_} {AT[thing.location]}."))
-        if world.only(plain) is thing:
-            facts.append((f"What color {is_} the {thing.category}?", f"The {thing.category} {is_} {thing.color}."))
-        if world.only(Head(color=thing.color)) is thing:
-            facts.append((f"What is {thing.color}?", f"The {thing.category} {is_} {thing.color}."))
-    for location, at in AT.items():
-        # "On the left" means the whole left third to a person, corners and all; "in the middle" only the middle.
-        there = [t for t in world.listed if location in t.location]
-        if len(there) == sum(location in t.location for t in world.shown):
-            facts.append((f"What is {at}?", _whats_there(there, at, lexicon)))
-    if rng is not None:
-        rng.shuffle(facts)
-    everything = listing(world.listed, lexicon)
-    turns = [(q, r if chained else f"{everything} {r}") for q, r in facts[:count]]
-    return [("List the objects.", everything), *turns]
-
-
-def _whats_there(there: list[Thing], at: str, lexicon: Lexicon) -> str:
-    if not there:
-        return f"There is nothing {at}."
-    is_ = verb(there[0].category, lexicon) if len(there) == 1 else "are"
-    return f"{at[0].upper()}{at[1:]} {is_} {enumeration([f'the {t.name}' for t in there])}."
-
-
 def corpus(n: int, *, seed: int = 0) -> Iterator[str]:
     """`n` texts in known phrasings, for training a tokenizer without any scene on disk.
 
@@ -190,4 +145,4 @@ def corpus(n: int, *, seed: int = 0) -> Iterator[str]:
         texts = []
         for d in make_dialogues(scene, rng, phrasing="known", count=8):
             texts += [text for turn in (*dialogue_turns(d), fast_turn(d)) for text in turn]
-        texts += [text for turn in describe_turns(scene, rng) for text in turn]
+        texts += [text for turn in quiz_turns(scene, rng) for text in turn]

@@ -5,7 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 
-from llavaseg_ros.training.language.commands import ANY, Draft, ask, meaning, references, say_use
+from llavaseg_ros.training.language.commands import (
+    ANY,
+    Draft,
+    ask,
+    candidates,
+    meaning,
+    references,
+    say_use,
+    whereabouts,
+)
 from llavaseg_ros.training.language.lexicon import RELATIONS, Picker, Pool
 from llavaseg_ros.training.language.places import nearest_in_relation
 from llavaseg_ros.training.language.words import AT, NUMBERS, a, capital, listing, noun_phrase, reference, verb
@@ -82,10 +91,8 @@ def absent_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
         yield Draft("absent", head.says, None, none, missing, say, meaning("absent", what, head))
 
 
-def _question(
-    what: str, answer: str, say: Callable[[Picker], str], head: Head = ANY, ref: Thing | None = None
-) -> Draft:
-    return Draft("question", "", None, answer, answer, say, meaning("question", what, head, ref))
+def _question(what: str, answer: str, say: Callable[[Picker], str], head: Head = ANY, evidence: str = "") -> Draft:
+    return Draft("question", "", None, answer, answer, say, meaning("question", what, head), evidence=evidence)
 
 
 def _plural(head: Head, world: World) -> str:
@@ -137,7 +144,12 @@ def count_question(world: World, rng: random.Random) -> Draft | None:
     )
     answer = f"There is one {one}." if number == 1 else f"There are {NUMBERS[number]} {many}."
     asked = rng.choice((many, f"{head.color} things")) if head.color and not head.category else many
-    return _question("count", answer, lambda p: p.pick(lexicon.questions["count"]).format(plural=asked), head)
+    evidence = candidates(head, world) if number else ""
+
+    def say(picker: Picker) -> str:
+        return picker.pick(lexicon.questions["count"]).format(plural=asked)
+
+    return _question("count", answer, say, head, evidence)
 
 
 def color_question(world: World, rng: random.Random) -> Draft | None:
@@ -207,6 +219,7 @@ def beside_question(world: World, rng: random.Random) -> Draft | None:
             answer,
             say,
             ("question", "beside", "", "", "", str(ref.id), relation, str(thing.id)),
+            evidence=whereabouts(ref, world),
         )
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 from llavaseg_ros.training.language.lexicon import Lexicon, Picker
@@ -112,3 +113,14 @@ def spoken(command: str, picker: Picker, lexicon: Lexicon) -> str:
     if style < 0.40:
         return command.lower()
     return command.rstrip(".?!") if style < 0.50 else command
+
+
+def with_strange_words(command: str, rng: random.Random) -> str:
+    """The command with one to three made-up words in it: people use words that no training set holds, and the rest of
+    the sentence must still be understood.
+    """
+    words = command.split(" ")
+    for _ in range(rng.randint(1, 3)):
+        syllables = (rng.choice("bcdfghklmnprstvw") + rng.choice("aeiou") for _ in range(rng.randint(1, 3)))
+        words.insert(rng.randint(0, len(words)), "".join(syllables) + rng.choice(("", "d", "n", "r", "s", "t", "ng")))
+    return " ".join(words)

@@ -1,0 +1,203 @@
+"""The small LLaVA: its tokenizer, its parts put together, and the weights that training starts from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
+from transformers import (
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+
+from llavaseg_ros.reasoning.object_tower import BOX_BANDS, ObjectTower, ObjectTowerConfig
+from llavaseg_ros.segmentation.backbone import PIXEL_MEAN, PIXEL_STD
+from llavaseg_ros.training.sam import Pretrained
+from llavaseg_ros.training.scenes.catalog import LOCATIONS, load_catalog
+
+IMAGE, USER, ASSISTANT, END, PAD = "<image>", "<user>", "<assistant>", "<end>", "<pad>"
+CHAT_TEMPLATE = (
+    "{% for message in messages if message['role'] in ('user', 'assistant') %}"
+    "{{ '<user>' if message['role'] == 'user' else '<assistant>' }}"
+    "{% if message['content'] is string %}{{ message['content'] }}"
+    "{% else %}{% for part in message['content'] %}"
+    "{{ '<image>' if part['type'] == 'image' else part['text'] }}"
+    "{% endfor %}{% endif %}"
+    "{% if message['role'] == 'assistant' %}<end>{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+EMBEDDING_STD = 0.5
+# Most rotary channels then hardly turn within a conversation of 200 tokens: what is looked up is looked up by content.
+ROPE_THETA = 1e6
+
+
+def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    """Id of one special token."""
+    found = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(found, int)
+    return found
+
+
+def train_tokenizer(texts: list[str], size: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE on the dialogues' texts: any other text still has tokens, down to single bytes."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[PAD, IMAGE, USER, ASSISTANT, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        additional_special_tokens=[IMAGE, USER, ASSISTANT],
+        model_max_length=1024,
+        padding_side="left",
+    )
+
+
+def build_llava(
+    tower: ObjectTower, tokenizer: PreTrainedTokenizerFast, *, width: int, depth: int
+) -> LlavaForConditionalGeneration:
+    """transformers' own LLaVA around the object tower, with a small Llama. Heads are 64 wide."""
+    text = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=(8 * width // 3 + 63) // 64 * 64,
+        num_hidden_layers=depth,
+        num_attention_heads=width // 64,
+        num_key_value_heads=width // 64,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    config = LlavaConfig(
+        vision_config=tower.config,
+        text_config=text,
+        image_token_index=token_id(tokenizer, IMAGE),
+        projector_hidden_act="gelu",
+        vision_feature_select_strategy="full",
+        vision_feature_layer=-1,
+        image_seq_length=1 + tower.config.num_objects,
+        tie_word_embeddings=True,
+    )
+    model = LlavaForConditionalGeneration(config)
+    model.model.vision_tower.load_state_dict(tower.state_dict())
+    model.model.vision_tower.requires_grad_(False)
+    return model
+
+
+def build_tower(pretrained: Pretrained) -> ObjectTower:
+    """The pyramid and head of stage `sam` as a transformers vision tower."""
+    sam = pretrained.config
+    labels, colors = pretrained.head.sizes[1:3]
+    fields = ObjectTowerConfig()
+    config = ObjectTowerConfig(
+        backbone=sam.backbone,
+        image_size=sam.img_size,
+        pyramid_width=sam.pyramid_width,
+        pyramid_out=sam.embed_dim,
+        labels=labels,
+        colors=colors,
+        hidden_size=fields.hidden_size - 128 - 33 - 11 + sam.embed_dim + labels + colors,
+    )
+    tower = ObjectTower(config)
+    tower.pyramid.load_state_dict(pretrained.sam.image_encoder.pyramid.state_dict())
+    tower.head.load_state_dict(pretrained.head.state_dict())
+    return tower.eval().requires_grad_(False)
+
+
+def build_processor(tower: ObjectTower, tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
+    """LLaVA's processor: pads to a square with the mean color, resizes, and puts one image token a tower token."""
+    from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+
+    side = tower.config.image_size
+    images = LlavaImageProcessorPil(
+        do_pad=True,
+        size={"height": side, "width": side},
+        do_center_crop=False,
+        resample=2,
+        image_mean=[m / 255 for m in PIXEL_MEAN],
+        image_std=[s / 255 for s in PIXEL_STD],
+    )
+    # The count of image tokens is (side / patch)^2 + additional: one for the scene and one an object.
+    return LlavaProcessor(
+        image_processor=images,
+        tokenizer=tokenizer,
+        patch_size=side,
+        num_additional_image_tokens=tower.config.num_objects,
+        vision_feature_select_strategy="full",
+        chat_template=CHAT_TEMPLATE,
+        image_token=IMAGE,
+    )
+
+
+def word_vector(word: str, embeddings: torch.Tensor, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+    """Mean embedding [C] of a name's words inside a sentence, scaled to the length of one.
+
+    The other spellings of a word that is one token (without the space before it, with a capital) are made its equals
+    in `embeddings`.
+    """
+    vectors = []
+    for part in word.split():
+        ids = [tokenizer(t, add_special_tokens=False)["input_ids"] for t in (f" {part}", part, part.capitalize())]
+        vector = embeddings[ids[0]].mean(dim=0) * math.sqrt(len(ids[0]))
+        for other in ids[1:]:
+            if len(ids[0]) == len(other) == 1:
+                embeddings[other[0]] = vector
+        vectors.append(vector)
+    return torch.stack(vectors).mean(dim=0) * math.sqrt(len(vectors))
+
+
+@torch.no_grad()
+def start_from_words(llava: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> None:
+    """The weights that training starts from: an object token already reads like the words for what the head sees.
+
+    The projector maps name, color and place of each object to the embeddings of these words; so "the red mug" in a
+    question and the token of a red mug are alike from the first step. With random weights, a model of this size
+    spends thousands of steps until it looks anything up in the picture (docs/training-log.md). The rest is random at
+    scales that keep a token's own embedding in sight beside what attention adds to it.
+    """
+    language = llava.model.language_model
+    embeddings = language.get_input_embeddings().weight
+    nn.init.normal_(embeddings, std=EMBEDDING_STD)
+    width = embeddings.shape[1]
+    # Embeddings are also the output's matrix: this keeps the first logits near one.
+    language.norm.weight.fill_(1 / (EMBEDDING_STD * math.sqrt(width)))
+    for name, matrix in language.named_parameters():
+        if matrix.ndim == 2 and matrix is not embeddings:
+            into = name.endswith(("o_proj.weight", "down_proj.weight"))  # adds to the residual stream
+            nn.init.normal_(matrix, std=(EMBEDDING_STD / 3 if into else 1.0) / math.sqrt(matrix.shape[1]))
+    tower = llava.model.vision_tower.config
+    catalog = load_catalog()
+    words = [*catalog.categories, *catalog.colors, *(place for row in LOCATIONS for place in row)]
+    names = tower.labels + tower.colors
+    # Their inputs, in the order of `pick_objects` and `encode_boxes`: names and colors follow the features, and the
+    # nine places the box's sines and cosines.
+    inputs = [
+        tower.pyramid_out + i for i in (*range(names), *range(names + 12 * BOX_BANDS, names + 12 * BOX_BANDS + 9))
+    ]
+    first, second = llava.model.multi_modal_projector.linear_1, llava.model.multi_modal_projector.linear_2
+    nn.init.normal_(first.weight, std=1 / math.sqrt(width))
+    nn.init.normal_(second.weight, std=EMBEDDING_STD / math.sqrt(width))
+    nn.init.zeros_(first.bias)
+    nn.init.zeros_(second.bias)
+    gain = 4.0  # where GELU is the identity for a sure name and zero for none
+    for unit, (index, word) in enumerate(zip(inputs, words, strict=True)):
+        first.weight[unit] = 0.0
+        first.weight[unit, index] = gain
+        second.weight[:, unit] = word_vector(word, embeddings, tokenizer) / gain
