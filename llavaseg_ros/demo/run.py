@@ -23,7 +23,7 @@ COMMANDS = (
     "Pick up the rightmost thing.",
     "Give me the yellow banana.",
     "Give me the white candle.",
-    "How many objects are on the table?",
+    "How many mugs are there?",
 )
 RATE_HZ = 10.0
 NODE = "llavaseg_ros.nodes.llavaseg_node"

@@ -152,12 +152,29 @@ class Talk:
             for dialogue in make_dialogues(self.data.scenes[index], rng, phrasing=phrasing, count=1):
                 return index, [fast_turn(dialogue)] if rng.random() < 0.2 else dialogue_turns(dialogue)
 
+    def choices(self, rng: random.Random) -> tuple[int, list[Turn]]:
+        """-> index of a scene, and turns that ask for the targets of a few commands, in the manner of a quiz."""
+        while True:
+            index = rng.randrange(len(self.data))
+            dialogues = make_dialogues(self.data.scenes[index], rng, phrasing="known", count=FEW)
+            turns = [
+                (f"? {strange(d.command, rng)}", d.target if d.found else "nothing") for d in dialogues if d.target
+            ]
+            if turns:
+                return index, turns
+
     def mixed(self, rng: random.Random) -> tuple[int, list[Turn]]:
-        """A dialogue, some of them with strange words; or a short quiz, so that looking up is not forgotten."""
-        if rng.random() < 0.25:
-            return self.quiz(rng, FEW)
+        """Dialogues, and short quizzes, so that looking up is not forgotten and a wording is met more often."""
+        way = rng.random()
+        if way < 0.45:
+            return self.quiz(rng, FEW) if way < 0.2 else self.choices(rng)
         index, ((command, reply), *later) = self.dialogue(rng)
-        return index, [(with_strange_words(command, rng) if rng.random() < 0.3 else command, reply), *later]
+        return index, [(strange(command, rng), reply), *later]
+
+
+def strange(command: str, rng: random.Random) -> str:
+    """Some commands with strange words in them."""
+    return with_strange_words(command, rng) if rng.random() < 0.3 else command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

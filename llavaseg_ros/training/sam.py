@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import argparse
 import random
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -143,12 +143,16 @@ def mask_iou(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     return torch.where(union > 0, (a & b).flatten(1).sum(1) / union.clamp(min=1), 1.0)
 
 
+def level_of(model: Pretrained, samples: list[Sample]) -> torch.Tensor:
+    """The pyramid's finest level, float [B, C, h, w]: what SAM's decoder and the object head look at."""
+    return model.sam.image_encoder.pyramid(collate(samples)[0])[-1]
+
+
 def batch_loss(
     model: Pretrained, samples: list[Sample], per_image: int, rng: random.Random
 ) -> tuple[torch.Tensor, Metrics]:
     """The whole loss of the stage on a batch of scenes."""
-    features, _ = collate(samples)
-    level = model.sam.image_encoder.pyramid(features)[-1]
+    level = level_of(model, samples)
     loss, metrics = head_loss(model.head(level), [dense_targets(s) for s in samples])
     prompts = draw_prompts(samples, per_image, rng)
     if prompts is not None:
@@ -176,6 +180,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, help="run folder: checkpoint and log; the same folder resumes"
     )
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--head-steps", type=int, default=600, help="steps for the object head alone, at the end")
     parser.add_argument("--batch", type=int, default=8, help="scenes a step")
     parser.add_argument("--prompts", type=int, default=2, help="masks a scene and step")
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -201,11 +206,26 @@ def run(args: argparse.Namespace) -> None:
 
     config = LoopConfig(steps=args.steps, lr=args.lr, seed=args.seed, validate_every=500)
     fit("sam", args.out, model, step_loss, config, validate if val else None)
+    # Names and colors of new packs are learned from many scenes; without SAM's decoder a step sees twice as many.
+    model.requires_grad_(False).eval().head.requires_grad_(True)
+
+    def head_step(rng: random.Random) -> tuple[torch.Tensor, Metrics]:
+        samples = [data[rng.randrange(len(data))] for _ in range(2 * args.batch)]
+        return head_loss(model.head(level_of(model, samples)), [dense_targets(s) for s in samples])
+
+    def validate_head() -> Metrics:
+        assert val is not None
+        batches = [[val[j] for j in range(i, min(i + 8, len(val)))] for i in range(0, len(val), 8)]
+        rows = [head_loss(model.head(level_of(model, b)), [dense_targets(s) for s in b])[1] for b in batches]
+        return {k: sum(r[k] for r in rows) / len(rows) for k in rows[0]}
+
+    config = replace(config, steps=args.head_steps, seed=args.seed + 1, validate_every=200)
+    fit("head", args.out, model.head, head_step, config, validate_head if val else None)
 
 
 def load_pretrained(run_folder: Path) -> Pretrained:
     """The model of a finished or running `sam` stage, in evaluation mode."""
     model = Pretrained()
-    state: dict[str, Any] = torch.load(run_folder / "sam.pt", map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
+    for name, module in (("sam", model), ("head", model.head)):
+        module.load_state_dict(torch.load(run_folder / f"{name}.pt", map_location="cpu", weights_only=True)["model"])
     return model.eval()

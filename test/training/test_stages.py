@@ -46,7 +46,7 @@ def test_the_bundle_loads_and_answers(trained: Path) -> None:
 
 
 def test_each_stage_left_a_checkpoint_and_a_log_that_plots(trained: Path) -> None:
-    for stage in ("sam", "quiz", "mllm", "adapters", "presence"):
+    for stage in ("sam", "head", "quiz", "mllm", "adapters", "presence"):
         assert torch.load(trained / "run" / f"{stage}.pt", weights_only=True)["step"] == 4
         assert (trained / "run" / f"{stage}.jsonl").read_text().count("val_") >= 1
 

@@ -9,7 +9,6 @@ from llavaseg_ros.training.language.commands import (
     ANY,
     Draft,
     ask,
-    candidates,
     meaning,
     references,
     say_use,
@@ -108,7 +107,8 @@ def _countable(head: Head, world: World) -> int | None:
     """How many there are, or None where a half-hidden thing or a loose use of the word makes that a matter of taste."""
     lexicon = world.lexicon
     matches = world.matching(head)
-    if not all(t.listed and head.means(t, lexicon) for t in matches) or len(matches) > MAX_COUNT:
+    limit = MAX_COUNT if head != ANY else len(NUMBERS) - 1
+    if not all(t.listed and head.means(t, lexicon) for t in matches) or len(matches) > limit:
         return None
     if not matches:
         return 0 if not (head.category or head.color) or may_be_absent(head, world) else None
@@ -117,7 +117,7 @@ def _countable(head: Head, world: World) -> int | None:
 
 
 def count_question(world: World, rng: random.Random) -> Draft | None:
-    """ "How many mugs are there?": none to five."""
+    """ "How many mugs are there?": none to five; "how many objects?": all of them."""
     lexicon = world.lexicon
     way = rng.random()
     several = [h for h in world.heads() if h.category]
@@ -127,8 +127,10 @@ def count_question(world: World, rng: random.Random) -> Draft | None:
         head = Head(category=rng.choice(world.listed).category)
     elif way < 0.75 and world.listed:
         head = Head(color=rng.choice(world.listed).color)
-    elif way < 0.85:
+    elif way < 0.80:
         head = Head(group=rng.choice(list(lexicon.groups)))
+    elif way < 0.90:
+        head = ANY
     else:
         head = Head(category=rng.choice(list(lexicon.nouns)))
     if head.category and lexicon.nouns[head.category].plural_only:
@@ -144,7 +146,7 @@ def count_question(world: World, rng: random.Random) -> Draft | None:
     )
     answer = f"There is one {one}." if number == 1 else f"There are {NUMBERS[number]} {many}."
     asked = rng.choice((many, f"{head.color} things")) if head.color and not head.category else many
-    evidence = candidates(head, world) if number else ""
+    evidence = listing([t for t in world.listed if head.means(t, lexicon)], lexicon) if number else ""
 
     def say(picker: Picker) -> str:
         return picker.pick(lexicon.questions["count"]).format(plural=asked)

@@ -119,12 +119,12 @@ def _all(world: World, rng: random.Random) -> Fact | None:
 
 
 SHARES: dict[Callable[[World, random.Random], Fact | None], float] = {
-    _look_up: 0.40,
-    _extreme: 0.22,
-    _beside: 0.14,
-    _pair: 0.10,
-    _presence: 0.12,
-    _all: 0.02,
+    _look_up: 0.24,
+    _extreme: 0.24,
+    _beside: 0.24,
+    _pair: 0.12,
+    _presence: 0.13,
+    _all: 0.03,
 }
 
 
