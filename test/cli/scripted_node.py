@@ -26,6 +26,9 @@ class MiddleModel:
     def reset_image(self) -> None:
         self.shape = (0, 0)
 
+    def warm_up(self) -> None:
+        """Nothing is made lazily here."""
+
     def describe(self) -> dict[str, Any]:
         return {"name": "scripted"}
 
