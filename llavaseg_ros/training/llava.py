@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from llavaseg_ros.reasoning.object_tower import BOX_BANDS, ObjectTower, ObjectTowerConfig
+from llavaseg_ros.reasoning.object_tower import BOX_BANDS, BOX_DIM, GRID, ObjectTower, ObjectTowerConfig
 from llavaseg_ros.segmentation.backbone import PIXEL_MEAN, PIXEL_STD
 from llavaseg_ros.training.sam import Pretrained
 from llavaseg_ros.training.scenes.catalog import LOCATIONS, load_catalog
@@ -105,7 +105,6 @@ def build_tower(pretrained: Pretrained) -> ObjectTower:
     """The pyramid and head of stage `sam` as a transformers vision tower."""
     sam = pretrained.config
     labels, colors = pretrained.head.sizes[1:3]
-    fields = ObjectTowerConfig()
     config = ObjectTowerConfig(
         backbone=sam.backbone,
         image_size=sam.img_size,
@@ -113,7 +112,7 @@ def build_tower(pretrained: Pretrained) -> ObjectTower:
         pyramid_out=sam.embed_dim,
         labels=labels,
         colors=colors,
-        hidden_size=fields.hidden_size - 128 - 33 - 11 + sam.embed_dim + labels + colors,
+        hidden_size=sam.embed_dim + labels + colors + BOX_DIM + 1,
     )
     tower = ObjectTower(config)
     tower.pyramid.load_state_dict(pretrained.sam.image_encoder.pyramid.state_dict())
@@ -188,9 +187,8 @@ def start_from_words(llava: LlavaForConditionalGeneration, tokenizer: PreTrained
     names = tower.labels + tower.colors
     # Their inputs, in the order of `pick_objects` and `encode_boxes`: names and colors follow the features, and the
     # nine places the box's sines and cosines.
-    inputs = [
-        tower.pyramid_out + i for i in (*range(names), *range(names + 12 * BOX_BANDS, names + 12 * BOX_BANDS + 9))
-    ]
+    places = names + 2 * 6 * BOX_BANDS
+    inputs = [tower.pyramid_out + i for i in (*range(names), *range(places, places + GRID * GRID))]
     first, second = llava.model.multi_modal_projector.linear_1, llava.model.multi_modal_projector.linear_2
     nn.init.normal_(first.weight, std=1 / math.sqrt(width))
     nn.init.normal_(second.weight, std=EMBEDDING_STD / math.sqrt(width))

@@ -48,10 +48,11 @@ def make_optimizers(model: nn.Module, config: LoopConfig) -> list[torch.optim.Op
     """AdamW, and Muon where asked. Matrices decay; biases, norms, embeddings of one row and scalars do not."""
     embeddings = {p for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     trained = [p for p in model.parameters() if p.requires_grad]
-    hidden = [p for p in trained if config.muon and p.ndim == 2 and p not in embeddings]
-    other = [p for p in trained if p.ndim >= 2 and p not in set(hidden)]
+    matrices = [p for p in trained if p.ndim >= 2]
+    to_muon = {p for p in matrices if config.muon and p.ndim == 2 and p not in embeddings}
+    hidden = [p for p in matrices if p in to_muon]
     groups = [
-        {"params": other, "weight_decay": config.weight_decay},
+        {"params": [p for p in matrices if p not in to_muon], "weight_decay": config.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
     optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98))]

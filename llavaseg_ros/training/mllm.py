@@ -134,7 +134,6 @@ def language_loss(
 class Talk:
     """Draws training conversations about scenes."""
 
-    encoder: Encoder
     data: FeatureSet
 
     def quiz(self, rng: random.Random, count: int = QUIZ) -> tuple[int, list[Turn]]:
@@ -234,14 +233,13 @@ def run(args: argparse.Namespace) -> None:
 
         def validate() -> Metrics:
             out: Metrics = {}
+            val_talk = Talk(sets["val"])
             for check, draw_check in checks.items():
-                loss, metrics = loss_of(
-                    "val", [draw_check(Talk(encoder, sets["val"]), random.Random(i)) for i in range(256)]
-                )
+                loss, metrics = loss_of("val", [draw_check(val_talk, random.Random(i)) for i in range(256)])
                 out |= {f"{k}_{check}": v for k, v in {"loss": loss.item(), **metrics}.items()}
             return out
 
-        talk = Talk(encoder, sets["train"])
+        talk = Talk(sets["train"])
         config = LoopConfig(steps=steps, lr=args.lr, seed=args.seed, muon=True, validate_every=500)
         step_loss = lambda rng: loss_of("train", [draw(talk, rng) for _ in range(args.batch)])  # noqa: E731
         fit(name, args.run, model, step_loss, config, validate if args.val else None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -197,30 +198,28 @@ def run(args: argparse.Namespace) -> None:
     def step_loss(rng: random.Random) -> tuple[torch.Tensor, Metrics]:
         return batch_loss(model, [data[rng.randrange(len(data))] for _ in range(args.batch)], args.prompts, rng)
 
-    def validate() -> Metrics:
+    def on_val(measure: Callable[[list[Sample]], Metrics]) -> Metrics:
         assert val is not None
-        rng, rows = random.Random(0), []
-        for i in range(0, len(val), 8):
-            rows.append(batch_loss(model, [val[j] for j in range(i, min(i + 8, len(val)))], 2, rng)[1])
+        rows = [measure([val[j] for j in range(i, min(i + 8, len(val)))]) for i in range(0, len(val), 8)]
         return {k: sum(r.get(k, 0.0) for r in rows) / len(rows) for k in rows[0]}
+
+    def validate() -> Metrics:
+        rng = random.Random(0)
+        return on_val(lambda samples: batch_loss(model, samples, 2, rng)[1])
 
     config = LoopConfig(steps=args.steps, lr=args.lr, seed=args.seed, validate_every=500)
     fit("sam", args.out, model, step_loss, config, validate if val else None)
     # Names and colors of new packs are learned from many scenes; without SAM's decoder a step sees twice as many.
     model.requires_grad_(False).eval().head.requires_grad_(True)
 
-    def head_step(rng: random.Random) -> tuple[torch.Tensor, Metrics]:
-        samples = [data[rng.randrange(len(data))] for _ in range(2 * args.batch)]
+    def head_batch(samples: list[Sample]) -> tuple[torch.Tensor, Metrics]:
         return head_loss(model.head(level_of(model, samples)), [dense_targets(s) for s in samples])
 
-    def validate_head() -> Metrics:
-        assert val is not None
-        batches = [[val[j] for j in range(i, min(i + 8, len(val)))] for i in range(0, len(val), 8)]
-        rows = [head_loss(model.head(level_of(model, b)), [dense_targets(s) for s in b])[1] for b in batches]
-        return {k: sum(r[k] for r in rows) / len(rows) for k in rows[0]}
+    def head_step(rng: random.Random) -> tuple[torch.Tensor, Metrics]:
+        return head_batch([data[rng.randrange(len(data))] for _ in range(2 * args.batch)])
 
     config = replace(config, steps=args.head_steps, seed=args.seed + 1, validate_every=200)
-    fit("head", args.out, model.head, head_step, config, validate_head if val else None)
+    fit("head", args.out, model.head, head_step, config, (lambda: on_val(lambda b: head_batch(b)[1])) if val else None)
 
 
 def load_pretrained(run_folder: Path) -> Pretrained:

@@ -83,7 +83,8 @@ def test_true_words_find_their_masks(model: LLaVASeg, truth: list) -> None:
 
 def test_what_is_not_there_is_not_found(model: LLaVASeg, truth: list) -> None:
     model.set_image(truth[0][0])
-    for command in ("give me the flashlight", "hand me the blue fork"):
+    absent = ("give me the flashlight", "hand me the blue fork", "pick up the white cup", "find the green candle")
+    for command in absent:
         result = model.segment(command)
         assert not result.found and result.segments == () and result.answer
         assert result.error_code == ErrorCode.NOT_FOUND
@@ -91,6 +92,8 @@ def test_what_is_not_there_is_not_found(model: LLaVASeg, truth: list) -> None:
 
 def test_use_and_questions(model: LLaVASeg, truth: list) -> None:
     model.set_image(truth[0][0])
+    drink = model.segment("I am thirsty, give me something to drink from")
+    assert drink.found and "mug" in drink.thought.target
     cut = model.segment("I need something to cut paper with")
     assert cut.found and "scissors" in cut.thought.target and cut.segments[0].area_px > 0
     words = model.segment("What do you see?").answer.removeprefix("I see ").rstrip(".")

@@ -70,7 +70,7 @@ def whereabouts(thing: Thing, world: World) -> str:
 
 def candidates(head: Head, world: World) -> str:
     """ "I see a red mug on the left and a blue mug at the back.": what a phrase leaves to choose from."""
-    return "" if head == ANY else listing([t for t in world.listed if head.means(t, world.lexicon)], world.lexicon)
+    return listing([t for t in world.listed if head.means(t, world.lexicon)], world.lexicon)
 
 
 def ask(head: Head, world: World) -> Callable[[Picker], str]:
@@ -200,7 +200,7 @@ def place_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
             answer,
             _wrapped("places", place, head, world),
             meaning("place", place, head),
-            evidence=candidates(head, world),
+            evidence="" if head == ANY else candidates(head, world),
         )
 
 
@@ -216,7 +216,7 @@ def size_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
         answer = f"{_is(thing, world)} the {size} {head.says}."
         say = _wrapped("sizes", size, head, world)
         means = meaning("size", size, head)
-        evidence = candidates(head, world)
+        evidence = "" if head == ANY else candidates(head, world)
         yield Draft("size", thing.name, thing, decide, answer, say, means, evidence=evidence)
 
 

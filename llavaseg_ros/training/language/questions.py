@@ -9,6 +9,7 @@ from llavaseg_ros.training.language.commands import (
     ANY,
     Draft,
     ask,
+    candidates,
     meaning,
     references,
     say_use,
@@ -103,7 +104,7 @@ def _plural(head: Head, world: World) -> str:
     return f"{head.color} {noun}".strip()
 
 
-def _countable(head: Head, world: World) -> int | None:
+def countable(head: Head, world: World) -> int | None:
     """How many there are, or None where a half-hidden thing or a loose use of the word makes that a matter of taste."""
     lexicon = world.lexicon
     matches = world.matching(head)
@@ -135,7 +136,7 @@ def count_question(world: World, rng: random.Random) -> Draft | None:
         head = Head(category=rng.choice(list(lexicon.nouns)))
     if head.category and lexicon.nouns[head.category].plural_only:
         return None
-    number = _countable(head, world)
+    number = countable(head, world)
     if number is None or (head.group and number == 0 and any(head.may_mean(t, lexicon) for t in world.present)):
         return None
     many = _plural(head, world)
@@ -146,7 +147,7 @@ def count_question(world: World, rng: random.Random) -> Draft | None:
     )
     answer = f"There is one {one}." if number == 1 else f"There are {NUMBERS[number]} {many}."
     asked = rng.choice((many, f"{head.color} things")) if head.color and not head.category else many
-    evidence = listing([t for t in world.listed if head.means(t, lexicon)], lexicon) if number else ""
+    evidence = candidates(head, world) if number else ""
 
     def say(picker: Picker) -> str:
         return picker.pick(lexicon.questions["count"]).format(plural=asked)

@@ -13,7 +13,7 @@ from typing import Any
 from llavaseg_ros.training.language.commands import ANY, references
 from llavaseg_ros.training.language.lexicon import PLACES, RELATIONS, SIZES, Lexicon, load_lexicon
 from llavaseg_ros.training.language.places import SIZE_MARGIN, at_place, nearest_in_relation, of_size
-from llavaseg_ros.training.language.questions import may_be_absent
+from llavaseg_ros.training.language.questions import countable
 from llavaseg_ros.training.language.words import NUMBERS
 from llavaseg_ros.training.language.world import Head, Thing, World
 from llavaseg_ros.training.scenes.catalog import load_catalog
@@ -104,12 +104,8 @@ def _presence(world: World, rng: random.Random) -> Fact | None:
     category = there.category if there and rng.random() < 0.6 else rng.choice(list(catalog.categories))
     color = there.color if there and rng.random() < 0.6 else rng.choice(list(catalog.colors))
     head = rng.choice((Head(category=category), Head(color=color), Head(category=category, color=color)))
-    things = world.matching(head)
-    if not things:
-        return (f"count {head.says}", NUMBERS[0]) if may_be_absent(head, world) else None
-    clear = all(t.listed and head.means(t, world.lexicon) for t in things)
-    hidden = sum(head.may_mean(t, world.lexicon) for t in world.present) > len(things)
-    return (f"count {head.says}", NUMBERS[len(things)]) if clear and not hidden and len(things) <= MAX_NAMES else None
+    number = countable(head, world)
+    return (f"count {head.says}", NUMBERS[number]) if number is not None and number <= MAX_NAMES else None
 
 
 def _all(world: World, rng: random.Random) -> Fact | None:
