@@ -7,11 +7,12 @@ import importlib
 
 # Stage -> (module of llavaseg_ros.training, help).
 STAGES = {
-    "scenes": ("prepare", "render scenes with MuJoCo and extract the frozen backbone's features"),
-    "sam": ("sam", "pretrain the small SAM"),
+    "scenes": ("prepare", "render scenes with MuJoCo"),
+    "sam": ("sam", "pretrain the eye and the small SAM"),
     "mllm": ("mllm", "train the small LLaVA on dialogues about the scenes"),
     "adapters": ("adapters", "train the attribute adapters, SAM frozen"),
     "export": ("export", "write a bundle from a run folder"),
+    "calibrate": ("calibrate", "make a bundle's scores mean how often its masks are right"),
     "default": ("default", "all of it, from nothing to a bundle"),
 }
 

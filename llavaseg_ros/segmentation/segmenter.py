@@ -16,6 +16,7 @@ from llavaseg_ros.errors import BundleError
 from llavaseg_ros.segmentation.adapters import AdapterConfig, AdapterOutput, AttributeAdapters, batch_text
 from llavaseg_ros.segmentation.preprocess import Fit, fit_to, roi_of, to_mask, to_pixels
 from llavaseg_ros.segmentation.sam import Tapped, TappedSam, decode_masks, load_official_sam
+from llavaseg_ros.segmentation.score import ScoreScale
 from llavaseg_ros.segmentation.small_sam import SmallSamConfig, build_small_sam
 from llavaseg_ros.segmentation.text_encoder import MINILM, TextEncoder
 from llavaseg_ros.types import Attributes, Segment
@@ -48,7 +49,9 @@ class Segmenter:
         *,
         sam_name: str,
         device: torch.device | str = "cpu",
+        scale: ScoreScale | None = None,
     ) -> None:
+        self.scale = scale or ScoreScale()
         self.device = torch.device(device)
         self.sam = sam.to(self.device)
         self.adapters = adapters.to(self.device).requires_grad_(False).eval()
@@ -67,11 +70,12 @@ class Segmenter:
             wanted = AdapterConfig(**{**config["adapters"], "tap_channels": tuple(config["adapters"]["tap_channels"])})
             kind = config["sam"]["kind"]
             if kind == SMALL:
-                model = build_small_sam(SmallSamConfig(**config["sam"]["config"]))
+                model = build_small_sam(SmallSamConfig.from_dict(config["sam"]["config"]))
                 _load_into(model, folder / SMALL_SAM_FILE)
             else:
                 model = load_official_sam(kind, folder / config["sam"]["checkpoint"])
             text_name = config["text_encoder"]
+            scale = ScoreScale(**config.get("score", {}))
         except (KeyError, TypeError) as error:
             raise BundleError(f"{folder / CONFIG_FILE}: missing or unknown entry: {error}") from error
         sam, text = TappedSam(model), TextEncoder(text_name, device)
@@ -84,7 +88,7 @@ class Segmenter:
             )
         adapters = AttributeAdapters(wanted)
         _load_into(adapters, folder / ADAPTERS_FILE)
-        return cls(sam, adapters, text, sam_name=kind, device=device)
+        return cls(sam, adapters, text, sam_name=kind, device=device, scale=scale)
 
     def encode(self, rgb: np.ndarray) -> Encoded:
         """The heavy part, once a frame. rgb: uint8 [H, W, 3] RGB."""
@@ -102,7 +106,8 @@ class Segmenter:
             out = self.adapters(encoded.tapped.taps, *words, extent)
             logits, quality = steered_masks(self.sam.sam, encoded.tapped.embedding, out)
         presence = float(out.presence.sigmoid()[0])
-        segment = self._segment(logits[0, 0], float(quality[0, 0]) * presence, encoded.fit)
+        score = self.scale(float(quality[0, 0].clamp(0, 1)) * presence)
+        segment = self._segment(logits[0, 0], score, encoded.fit)
         return (segment if segment.area_px else None), presence
 
     def segment_prompt(
@@ -173,6 +178,12 @@ def save_segmenter(folder: Path, sam: Any, sam_config: SmallSamConfig, adapters:
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     for name, module in ((SMALL_SAM_FILE, sam), (ADAPTERS_FILE, adapters)):
         save_file({k: v.contiguous().half() for k, v in module.state_dict().items()}, folder / name, {"format": "pt"})
+
+
+def set_scale(folder: Path, scale: ScoreScale) -> None:
+    """Write the scale of the scores into a segmenter folder. Raises BundleError if segmenter.json is not there."""
+    config = _read_config(folder / CONFIG_FILE) | {"score": asdict(scale)}
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -19,104 +18,11 @@ from torch.nn import functional as F
 from llavaseg_ros.segmentation.adapters import AdapterConfig, AdapterOutput, AttributeAdapters, batch_text
 from llavaseg_ros.segmentation.segmenter import steered_masks
 from llavaseg_ros.segmentation.text_encoder import TextEncoder
-from llavaseg_ros.training.features import FeatureSet, Sample, collate
+from llavaseg_ros.training.images import Sample, SceneSet, collate
 from llavaseg_ros.training.loop import LoopConfig, Metrics, fit
 from llavaseg_ros.training.losses import dice_loss, mask_bce
-from llavaseg_ros.training.sam import Pretrained, load_pretrained, mask_iou
-from llavaseg_ros.training.scenes.catalog import LOCATIONS, load_catalog, location_name
-from llavaseg_ros.types import Attributes
-
-MIN_VISIBLE = 20  # pixels of the half-resolution id map; smaller targets teach nothing
-
-
-@dataclass(frozen=True)
-class Referral:
-    """Words for one target of a scene. object_id None: the target is not there."""
-
-    object_id: int | None
-    target: str
-    attributes: Attributes
-
-    def phrases(self) -> tuple[str, ...]:
-        """In the order of ATTRIBUTE_KINDS."""
-        a = self.attributes
-        return self.target, a.color, a.shape, a.location
-
-
-def place_of(item: dict[str, Any], scene: dict[str, Any]) -> str:
-    """One of the nine places, from the centre of the object's box."""
-    x0, y0, x1, y1 = item["bbox"]
-    return location_name((x0 + x1) / 2, (y0 + y1) / 2, scene["width"], scene["height"])
-
-
-def true_referral(item: dict[str, Any], scene: dict[str, Any]) -> Referral:
-    """Every attribute, and every one right."""
-    shape = load_catalog().categories[item["category"]].shape
-    name = f"{item['color']} {item['category']}"
-    return Referral(item["id"], name, Attributes(item["color"], shape, place_of(item, scene)))
-
-
-def singled_out(item: dict[str, Any], scene: dict[str, Any], *, color: bool, place: bool) -> bool:
-    """True if name, with color and place where they are said, fits no other object of the scene."""
-    for other in scene["objects"]:
-        if other["id"] == item["id"] or other["category"] != item["category"]:
-            continue
-        if color and other["color"] != item["color"]:
-            continue
-        if place and place_of(other, scene) != place_of(item, scene):
-            continue
-        return False
-    return True
-
-
-def draw_present(sample: Sample, rng: random.Random) -> Referral | None:
-    """Words for a random object, some of them dropped, sometimes one of them wrong; None if none can be singled out."""
-    scene = sample.scene
-    items = [o for o in scene["objects"] if o.get("listed", True)]
-    rng.shuffle(items)
-    places = [name for row in LOCATIONS for name in row]
-    for item in items:
-        if int((sample.ids == item["id"]).sum()) < MIN_VISIBLE:
-            continue
-        full = true_referral(item, scene)
-        say_color, say_place = rng.random() < 0.85, rng.random() < 0.75
-        if not singled_out(item, scene, color=say_color, place=say_place):
-            say_color = say_place = True
-            if not singled_out(item, scene, color=True, place=True):
-                continue
-        target = full.target if say_color and rng.random() < 0.8 else item["category"]
-        color = item["color"] if say_color and (target == item["category"] or rng.random() < 0.85) else ""
-        shape = full.attributes.shape if rng.random() < 0.75 else ""
-        place = full.attributes.location if say_place else ""
-        if say_place and rng.random() < 0.2 and singled_out(item, scene, color=say_color, place=False):
-            place = rng.choice(places)
-        if rng.random() < 0.05:
-            shape = rng.choice(list(load_catalog().categories.values())).shape
-        return Referral(item["id"], target, Attributes(color, shape, place))
-    return None
-
-
-def draw_absent(sample: Sample, rng: random.Random) -> Referral:
-    """Words that fit no object of the scene: often the right name in a wrong color, or the right color on a wrong
-    name."""
-    catalog = load_catalog()
-    objects = sample.scene["objects"]
-    there = {(o["category"], o["color"]) for o in objects}
-    while True:
-        some = rng.choice(objects) if objects and rng.random() < 0.7 else None
-        name, color = rng.choice(list(catalog.categories)), rng.choice(list(catalog.colors))
-        if some is not None and rng.random() < 0.5:
-            name = some["category"]
-        elif some is not None:
-            color = some["color"]
-        if (name, color) in there or color not in catalog.categories[name].colors:
-            continue
-        bare = name not in {n for n, _ in there} and rng.random() < 0.3
-        shape = catalog.categories[name].shape if rng.random() < 0.75 else ""
-        place = rng.choice(rng.choice(LOCATIONS)) if rng.random() < 0.7 else ""
-        if some is not None and place:
-            place = place_of(some, sample.scene)
-        return Referral(None, name if bare else f"{color} {name}", Attributes("" if bare else color, shape, place))
+from llavaseg_ros.training.referrals import Referral, draw_absent, draw_present, singled_out, true_referral
+from llavaseg_ros.training.sam import Pretrained, load_pretrained, mask_iou, object_centre, vocabulary
 
 
 @dataclass
@@ -139,33 +45,60 @@ def make_batch(samples: list[Sample], draws: list[list[Referral]]) -> Batch:
     return Batch(index, [r for _, _, r in rows], torch.stack(masks).float(), torch.tensor(present))
 
 
+@dataclass
+class Look:
+    """What the frozen eye makes of a few scenes. taps: float [B, C_s, h_s, w_s]. extent: float [B, 2]. seen: for each
+    scene, by object id, the name and color that the head reads at the object's centre."""
+
+    taps: list[torch.Tensor]
+    extent: torch.Tensor
+    seen: list[dict[int, tuple[str, str]]]
+
+
 class Steering:
     """The frozen parts, and the adapters that are being trained."""
 
     def __init__(self, pretrained: Pretrained, adapters: AttributeAdapters, text: TextEncoder) -> None:
-        self.sam = pretrained.sam.requires_grad_(False).eval()
+        self.pretrained = pretrained.requires_grad_(False).eval()
+        self.sam = pretrained.sam
         self.adapters = adapters
         self.text = text
 
-    def prompts(self, samples: list[Sample], batch: Batch) -> tuple[torch.Tensor, AdapterOutput]:
-        """-> image embeddings [N, C, h, w] and the adapters' prompts, both per referral."""
-        features, extent = collate(samples)
-        with torch.no_grad():
-            taps = self.sam.image_encoder.pyramid(features)
-        taps = [t[batch.index] for t in taps]
-        words = batch_text([[(k, self.text(p)) for k, p in enumerate(r.phrases())] for r in batch.referrals])
-        return taps[-1], self.adapters(taps, *words, extent[batch.index])
+    @torch.no_grad()
+    def look(self, samples: list[Sample]) -> Look:
+        """Everything that does not depend on words."""
+        pixels, extent = collate(samples)
+        taps = self.sam.image_encoder.levels(pixels)
+        _, labels, colors, _ = self.pretrained.head(taps[-1])
+        names, color_names = (list(index) for index in vocabulary())
+        seen: list[dict[int, tuple[str, str]]] = []
+        for k, sample in enumerate(samples):
+            found = {}
+            for item in sample.scene["objects"]:
+                cell = object_centre(sample.ids == item["id"])
+                if cell is not None:
+                    y, x = cell
+                    label, color = int(labels[k, :, y, x].argmax()), int(colors[k, :, y, x].argmax())
+                    found[item["id"]] = (names[label], color_names[color])
+            seen.append(found)
+        return Look(taps, extent, seen)
 
-    def __call__(self, samples: list[Sample], batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def prompts(self, look: Look, batch: Batch) -> tuple[torch.Tensor, AdapterOutput]:
+        """-> image embeddings [N, C, h, w] and the adapters' prompts, both per referral."""
+        taps = [t[batch.index] for t in look.taps]
+        words = batch_text([[(k, self.text(p)) for k, p in enumerate(r.phrases())] for r in batch.referrals])
+        return taps[-1], self.adapters(taps, *words, look.extent[batch.index])
+
+    def __call__(self, look: Look, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """-> mask logits [N, h, w], presence logits [N]."""
-        embedding, out = self.prompts(samples, batch)
+        embedding, out = self.prompts(look, batch)
         logits, _ = steered_masks(self.sam, embedding, out)
         return logits[:, 0].float(), out.presence
 
 
-def steering_loss(steering: Steering, samples: list[Sample], batch: Batch) -> tuple[torch.Tensor, Metrics]:
+def steering_loss(steering: Steering, look: Look, batch: Batch) -> tuple[torch.Tensor, Metrics]:
     """2.0 BCE + 0.5 Dice on the masks of targets that are there (weights of LISA) + 1.0 BCE on presence."""
-    logits, presence = steering(samples, batch)
+    logits, presence = steering(look, batch)
     there = batch.present > 0.5
     # Masks of absent targets never leave the segmenter, which asks the presence first; they are not trained.
     masks = 2.0 * mask_bce(logits[there], batch.masks[there]) + 0.5 * dice_loss(logits[there], batch.masks[there])
@@ -177,9 +110,9 @@ def steering_loss(steering: Steering, samples: list[Sample], batch: Batch) -> tu
     return masks.mean() + seen, metrics
 
 
-def presence_loss(steering: Steering, samples: list[Sample], batch: Batch) -> tuple[torch.Tensor, Metrics]:
+def presence_loss(steering: Steering, look: Look, batch: Batch) -> tuple[torch.Tensor, Metrics]:
     """Presence alone; SAM's decoder does not run."""
-    presence = steering.prompts(samples, batch)[1].presence
+    presence = steering.prompts(look, batch)[1].presence
     there = batch.present > 0.5
     right = (presence > 0) == there
     metrics = {
@@ -189,7 +122,7 @@ def presence_loss(steering: Steering, samples: list[Sample], batch: Batch) -> tu
     return F.binary_cross_entropy_with_logits(presence, batch.present), metrics
 
 
-def evaluate(steering: Steering, data: FeatureSet, change: Callable[[Referral], Referral] = lambda r: r) -> Metrics:
+def evaluate(steering: Steering, data: SceneSet, change: Callable[[Referral], Referral] = lambda r: r) -> Metrics:
     """mIoU and presence over every listed object of a scene folder, and presence over as many absent targets.
 
     change: what is done to the true words first (a dropped or wrong attribute).
@@ -206,7 +139,7 @@ def evaluate(steering: Steering, data: FeatureSet, change: Callable[[Referral], 
         if not draws:
             continue
         batch = make_batch([sample], [draws])
-        logits, presence = steering([sample], batch)
+        logits, presence = steering(steering.look([sample]), batch)
         there = batch.present > 0.5
         ious += mask_iou(logits[there], batch.masks[there]).tolist()
         seen += (presence[there] > 0).tolist()
@@ -217,8 +150,8 @@ def evaluate(steering: Steering, data: FeatureSet, change: Callable[[Referral], 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `llavaseg train adapters`."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of training scenes with features")
-    parser.add_argument("--val", type=Path, help="folder of validation scenes with features")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of training scenes")
+    parser.add_argument("--val", type=Path, help="folder of validation scenes")
     parser.add_argument(
         "--run", type=Path, required=True, help="run folder of the sam stage; checkpoint and log go there too"
     )
@@ -235,29 +168,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def new_adapters(pretrained: Pretrained, text: TextEncoder) -> AttributeAdapters:
     """Untrained adapters of the small SAM's sizes."""
     encoder = pretrained.sam.image_encoder
-    return AttributeAdapters(AdapterConfig(encoder.tap_channels, pretrained.config.embed_dim, text.dim))
+    return AttributeAdapters(AdapterConfig(encoder.tap_channels, pretrained.config.eye.out, text.dim))
 
 
 def run(args: argparse.Namespace) -> None:
     """Train until args.steps; resumes from args.run."""
     torch.manual_seed(args.seed)
-    data = FeatureSet(args.data)
-    val = FeatureSet(args.val, limit=120) if args.val else None
     pretrained, text = load_pretrained(args.run), TextEncoder()
+    side = pretrained.config.eye.img_size
+    data = SceneSet(args.data, side)
+    val = SceneSet(args.val, side, limit=120) if args.val else None
     adapters = new_adapters(pretrained, text)
     steering = Steering(pretrained, adapters, text)
 
-    def draw(rng: random.Random, absent: float) -> tuple[list[Sample], Batch]:
+    def draw(rng: random.Random, absent: float) -> tuple[Look, Batch]:
         while True:
             samples = [data[rng.randrange(len(data))] for _ in range(args.batch)]
+            look = steering.look(samples)
             draws = []
-            for s in samples:
+            for s, seen in zip(samples, look.seen, strict=True):
                 picks = (
-                    draw_absent(s, rng) if rng.random() < absent else draw_present(s, rng) for _ in range(args.targets)
+                    draw_absent(s, rng) if rng.random() < absent else draw_present(s, seen, rng)
+                    for _ in range(args.targets)
                 )
                 draws.append([p for p in picks if p is not None])
             if any(r.object_id is not None for rs in draws for r in rs):
-                return samples, make_batch(samples, draws)
+                return look, make_batch(samples, draws)
 
     def validate() -> Metrics:
         assert val is not None

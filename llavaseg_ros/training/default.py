@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for data, run and bundle; the same folder resumes"
     )
-    parser.add_argument("--recipe", choices=tuple(load_recipes()), default="version0")
+    parser.add_argument("--recipe", choices=tuple(load_recipes()), default="version1")
+    parser.add_argument("--photographs", type=Path, help="folder of named photographs with labels.jsonl")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that render")
 
@@ -44,11 +45,13 @@ def run(args: argparse.Namespace) -> None:
     """All stages in order, then the bundle in args.out/bundle."""
     recipe = load_recipes()[args.recipe]
     train, val, folder = args.out / "train", args.out / "val", args.out / "run"
-    prepare.prepare(train, recipe["scenes"], packs="train", seed=args.seed, workers=args.workers)
-    prepare.prepare(val, recipe["val_scenes"], packs="val", seed=args.seed, workers=1)
-    common = {"data": train, "val": val, "seed": args.seed}
-    sam.run(stage_arguments(sam, {**common, "out": folder, **recipe["sam"]}))
-    mllm.run(stage_arguments(mllm, {**common, "run": folder, **recipe["mllm"]}))
+    for out, packs in ((train, "train"), (val, "val")):
+        given = {"out": out, "packs": packs, "seed": args.seed, "workers": args.workers, **recipe[packs]}
+        prepare.run(stage_arguments(prepare, given))
+    common = {"data": [train], "val": val, "seed": args.seed}
+    seen = {**common, "photographs": args.photographs}
+    sam.run(stage_arguments(sam, {**seen, "out": folder, **recipe["sam"]}))
+    mllm.run(stage_arguments(mllm, {**seen, "run": folder, **recipe["mllm"]}))
     adapters.run(stage_arguments(adapters, {**common, "run": folder, **recipe["adapters"]}))
     sizes = {key: recipe["mllm"][key] for key in ("width", "depth")}
     export(folder, args.out / "bundle", name=f"embedded default, recipe {args.recipe}", **sizes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import (
     LlamaConfig,
@@ -17,10 +16,10 @@ from transformers import (
 
 from llavaseg_ros.reasoning.object_tower import BOX_BANDS, BOX_DIM, GRID, ObjectTower, ObjectTowerConfig
 from llavaseg_ros.segmentation.backbone import PIXEL_MEAN, PIXEL_STD
-from llavaseg_ros.training.sam import Pretrained
-from llavaseg_ros.training.scenes.catalog import LOCATIONS, load_catalog
+from llavaseg_ros.training.sam import Pretrained, vocabulary
+from llavaseg_ros.training.scenes.catalog import LOCATIONS
+from llavaseg_ros.training.tokenizer import EMBEDDING_STD, IMAGE
 
-IMAGE, USER, ASSISTANT, END, PAD = "<image>", "<user>", "<assistant>", "<end>", "<pad>"
 CHAT_TEMPLATE = (
     "{% for message in messages if message['role'] in ('user', 'assistant') %}"
     "{{ '<user>' if message['role'] == 'user' else '<assistant>' }}"
@@ -33,7 +32,6 @@ CHAT_TEMPLATE = (
 )
 
 
-EMBEDDING_STD = 0.5
 # Most rotary channels then hardly turn within a conversation of 200 tokens: what is looked up is looked up by content.
 ROPE_THETA = 1e6
 
@@ -43,28 +41,6 @@ def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
     found = tokenizer.convert_tokens_to_ids(token)
     assert isinstance(found, int)
     return found
-
-
-def train_tokenizer(texts: list[str], size: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE on the dialogues' texts: any other text still has tokens, down to single bytes."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=size,
-        special_tokens=[PAD, IMAGE, USER, ASSISTANT, END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        eos_token=END,
-        additional_special_tokens=[IMAGE, USER, ASSISTANT],
-        model_max_length=1024,
-        padding_side="left",
-    )
 
 
 def build_llava(
@@ -102,20 +78,20 @@ def build_llava(
 
 
 def build_tower(pretrained: Pretrained) -> ObjectTower:
-    """The pyramid and head of stage `sam` as a transformers vision tower."""
-    sam = pretrained.config
-    labels, colors = pretrained.head.sizes[1:3]
+    """The eye and head of stage `sam` as a transformers vision tower."""
+    eye = pretrained.config.eye
+    names, colors = (list(index) for index in vocabulary())
     config = ObjectTowerConfig(
-        backbone=sam.backbone,
-        image_size=sam.img_size,
-        pyramid_width=sam.pyramid_width,
-        pyramid_out=sam.embed_dim,
-        labels=labels,
-        colors=colors,
-        hidden_size=sam.embed_dim + labels + colors + BOX_DIM + 1,
+        backbone=eye.backbone,
+        image_size=eye.img_size,
+        width=eye.width,
+        out=eye.out,
+        label_names=names,
+        color_names=colors,
+        hidden_size=eye.out + len(names) + len(colors) + BOX_DIM + 1,
     )
     tower = ObjectTower(config)
-    tower.pyramid.load_state_dict(pretrained.sam.image_encoder.pyramid.state_dict())
+    tower.eye.load_state_dict(pretrained.sam.image_encoder.eye.state_dict())
     tower.head.load_state_dict(pretrained.head.state_dict())
     return tower.eval().requires_grad_(False)
 
@@ -145,26 +121,20 @@ def build_processor(tower: ObjectTower, tokenizer: PreTrainedTokenizerFast) -> L
     )
 
 
-def word_vector(word: str, embeddings: torch.Tensor, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
-    """Mean embedding [C] of a name's words inside a sentence, scaled to the length of one.
-
-    The other spellings of a word that is one token (without the space before it, with a capital) are made its equals
-    in `embeddings`.
-    """
-    vectors = []
-    for part in word.split():
-        ids = [tokenizer(t, add_special_tokens=False)["input_ids"] for t in (f" {part}", part, part.capitalize())]
-        vector = embeddings[ids[0]].mean(dim=0) * math.sqrt(len(ids[0]))
-        for other in ids[1:]:
-            if len(ids[0]) == len(other) == 1:
-                embeddings[other[0]] = vector
-        vectors.append(vector)
-    return torch.stack(vectors).mean(dim=0) * math.sqrt(len(vectors))
+def word_vector(name: str, embeddings: torch.Tensor, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+    """Mean embedding [C] of a name's tokens inside a sentence, scaled to the length of one."""
+    ids = tokenizer(f" {name}", add_special_tokens=False)["input_ids"]
+    return embeddings[ids].mean(dim=0) * math.sqrt(len(ids))
 
 
 @torch.no_grad()
-def start_from_words(llava: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> None:
+def start_from_words(
+    llava: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, words: torch.Tensor
+) -> None:
     """The weights that training starts from: an object token already reads like the words for what the head sees.
+
+    words: the embeddings, see `word_embeddings`; they stay frozen, so that words training never meets keep their place
+    among the others.
 
     The projector maps name, color and place of each object to the embeddings of these words; so "the red mug" in a
     question and the token of a red mug are alike from the first step. With random weights, a model of this size
@@ -173,7 +143,7 @@ def start_from_words(llava: LlavaForConditionalGeneration, tokenizer: PreTrained
     """
     language = llava.model.language_model
     embeddings = language.get_input_embeddings().weight
-    nn.init.normal_(embeddings, std=EMBEDDING_STD)
+    embeddings.copy_(words).requires_grad_(False)
     width = embeddings.shape[1]
     # Embeddings are also the output's matrix: this keeps the first logits near one.
     language.norm.weight.fill_(1 / (EMBEDDING_STD * math.sqrt(width)))
@@ -182,20 +152,20 @@ def start_from_words(llava: LlavaForConditionalGeneration, tokenizer: PreTrained
             into = name.endswith(("o_proj.weight", "down_proj.weight"))  # adds to the residual stream
             nn.init.normal_(matrix, std=(EMBEDDING_STD / 3 if into else 1.0) / math.sqrt(matrix.shape[1]))
     tower = llava.model.vision_tower.config
-    catalog = load_catalog()
-    words = [*catalog.categories, *catalog.colors, *(place for row in LOCATIONS for place in row)]
-    names = tower.labels + tower.colors
+    spoken = [*tower.label_names, *tower.color_names]
+    names = len(spoken)
+    spoken += [place for row in LOCATIONS for place in row]
     # Their inputs, in the order of `pick_objects` and `encode_boxes`: names and colors follow the features, and the
     # nine places the box's sines and cosines.
     places = names + 2 * 6 * BOX_BANDS
-    inputs = [tower.pyramid_out + i for i in (*range(names), *range(places, places + GRID * GRID))]
+    inputs = [tower.out + i for i in (*range(names), *range(places, places + GRID * GRID))]
     first, second = llava.model.multi_modal_projector.linear_1, llava.model.multi_modal_projector.linear_2
     nn.init.normal_(first.weight, std=1 / math.sqrt(width))
     nn.init.normal_(second.weight, std=EMBEDDING_STD / math.sqrt(width))
     nn.init.zeros_(first.bias)
     nn.init.zeros_(second.bias)
     gain = 4.0  # where GELU is the identity for a sure name and zero for none
-    for unit, (index, word) in enumerate(zip(inputs, words, strict=True)):
+    for unit, (index, word) in enumerate(zip(inputs, spoken, strict=True)):
         first.weight[unit] = 0.0
         first.weight[unit, index] = gain
         second.weight[:, unit] = word_vector(word, embeddings, tokenizer) / gain

@@ -7,68 +7,41 @@ computed once a scene and kept in memory: an epoch costs only the language model
 from __future__ import annotations
 
 import argparse
-import hashlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
 
-from llavaseg_ros.reasoning.object_tower import ObjectTower
-from llavaseg_ros.training.features import FeatureSet, collate
+from llavaseg_ros.segmentation.text_encoder import TextEncoder
+from llavaseg_ros.training.images import SceneSet
 from llavaseg_ros.training.language import Phrasing, corpus, dialogue_turns, fast_turn, make_dialogues, quiz_turns
 from llavaseg_ros.training.language.words import with_strange_words
-from llavaseg_ros.training.llava import (
+from llavaseg_ros.training.llava import build_llava, build_processor, build_tower, start_from_words, token_id
+from llavaseg_ros.training.loop import LoopConfig, Metrics, fit
+from llavaseg_ros.training.object_tokens import kept_photographs, kept_tokens, renamed_record, swap_names
+from llavaseg_ros.training.photographs import PhotographSet
+from llavaseg_ros.training.sam import load_pretrained
+from llavaseg_ros.training.scenes.catalog import load_catalog
+from llavaseg_ros.training.tokenizer import (
     ASSISTANT,
     END,
     IMAGE,
     USER,
-    build_llava,
-    build_processor,
-    build_tower,
-    start_from_words,
-    token_id,
-    train_tokenizer,
+    common_words,
+    make_tokenizer,
+    word_embeddings,
 )
-from llavaseg_ros.training.loop import LoopConfig, Metrics, fit
-from llavaseg_ros.training.sam import load_pretrained
 
 Turn = tuple[str, str]
-Draw = Callable[["Talk", random.Random], tuple[int, list[Turn]]]
+Draw = Callable[["Talk", random.Random], "Drawn"]
+RENAMED = 0.15  # of the scenes: the words of photographs alone are met beside other things, not only by themselves
 QUIZ, FEW = 12, 5  # questions of a conversation in the stage's first part, and among dialogues of the second
-
-
-@torch.no_grad()
-def tower_tokens(tower: ObjectTower, data: FeatureSet) -> torch.Tensor:
-    """float16 [scenes, 1 + num_objects, hidden_size]."""
-    rows = []
-    for i in tqdm(range(0, len(data), 8), desc="object tokens", unit="batch", mininterval=5.0):
-        features, extent = collate([data[j] for j in range(i, min(i + 8, len(data)))])
-        rows.append(tower.tokens(features, extent).half())
-    return torch.cat(rows)
-
-
-def kept_tokens(tower: ObjectTower, data: FeatureSet, path: Path) -> torch.Tensor:
-    """`tower_tokens`, kept in `path` for the next start; made anew when the tower or the scenes have changed."""
-    weights = hashlib.sha256(b"".join(p.numpy().tobytes() for p in tower.parameters()))
-    names = "".join(scene["image"] for scene in data.scenes)
-    sizes = tower.config.to_json_string()
-    made_from = hashlib.sha256(weights.digest() + (names + sizes).encode()).hexdigest()
-    if path.exists():
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("made_from") == made_from:
-                return file.get_tensor("tokens")
-    tokens = tower_tokens(tower, data)
-    save_file({"tokens": tokens}, path, {"made_from": made_from})
-    return tokens
 
 
 class Encoder:
@@ -130,45 +103,68 @@ def language_loss(
     return F.cross_entropy(logits, goal), {"token_acc": right.mean().item()}
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A conversation. index: of what it is about. renamed: two names that change places in its object tokens."""
+
+    index: int
+    turns: list[Turn]
+    renamed: tuple[str, str] | None
+
+
 @dataclass
 class Talk:
-    """Draws training conversations about scenes."""
+    """Draws training conversations about records of scenes and photographs.
 
-    data: FeatureSet
+    spare: names that no rendered thing has; some scenes get one of them, in words and tokens alike.
+    """
 
-    def quiz(self, rng: random.Random, count: int = QUIZ) -> tuple[int, list[Turn]]:
-        """-> index of a scene, turns of a quiz about it."""
+    records: list[dict[str, Any]]
+    spare: tuple[str, ...] = ()
+
+    def _about(self, rng: random.Random, speak: Callable[[dict[str, Any]], list[Turn]]) -> Drawn:
+        """Draws records until `speak` finds something to say."""
         while True:
-            index = rng.randrange(len(self.data))
-            turns = quiz_turns(self.data.scenes[index], rng, count=count)
-            if turns:
-                return index, turns
+            index = rng.randrange(len(self.records))
+            record, pair = self.records[index], None
+            there = sorted({o["category"] for o in record["objects"]})
+            if self.spare and there and rng.random() < RENAMED:
+                pair = (rng.choice(there), rng.choice(self.spare))
+                record = renamed_record(record, pair)
+            if turns := speak(record):
+                return Drawn(index, turns, pair)
 
-    def dialogue(self, rng: random.Random, phrasing: Phrasing = "known") -> tuple[int, list[Turn]]:
-        """-> index of a scene, turns. Mostly the chain of thought; some one-turn replies."""
-        while True:
-            index = rng.randrange(len(self.data))
-            for dialogue in make_dialogues(self.data.scenes[index], rng, phrasing=phrasing, count=1):
-                return index, [fast_turn(dialogue)] if rng.random() < 0.2 else dialogue_turns(dialogue)
+    def quiz(self, rng: random.Random, count: int = QUIZ) -> Drawn:
+        """Short questions and replies about one record."""
+        return self._about(rng, lambda record: quiz_turns(record, rng, count=count))
 
-    def choices(self, rng: random.Random) -> tuple[int, list[Turn]]:
-        """-> index of a scene, and turns that ask for the targets of a few commands, in the manner of a quiz."""
-        while True:
-            index = rng.randrange(len(self.data))
-            dialogues = make_dialogues(self.data.scenes[index], rng, phrasing="known", count=FEW)
-            turns = [
-                (f"? {strange(d.command, rng)}", d.target if d.found else "nothing") for d in dialogues if d.target
-            ]
-            if turns:
-                return index, turns
+    def dialogue(self, rng: random.Random, phrasing: Phrasing = "known") -> Drawn:
+        """One command. Mostly the chain of thought; some one-turn replies."""
 
-    def mixed(self, rng: random.Random) -> tuple[int, list[Turn]]:
+        def speak(record: dict[str, Any]) -> list[Turn]:
+            for dialogue in make_dialogues(record, rng, phrasing=phrasing, count=1):
+                return [fast_turn(dialogue)] if rng.random() < 0.2 else dialogue_turns(dialogue)
+            return []
+
+        return self._about(rng, speak)
+
+    def choices(self, rng: random.Random) -> Drawn:
+        """The targets of a few commands, asked for in the manner of a quiz."""
+
+        def speak(record: dict[str, Any]) -> list[Turn]:
+            dialogues = make_dialogues(record, rng, phrasing="known", count=FEW)
+            return [(f"? {strange(d.command, rng)}", d.target if d.found else "nothing") for d in dialogues if d.target]
+
+        return self._about(rng, speak)
+
+    def mixed(self, rng: random.Random) -> Drawn:
         """Dialogues, and short quizzes, so that looking up is not forgotten and a wording is met more often."""
         way = rng.random()
         if way < 0.45:
             return self.quiz(rng, FEW) if way < 0.2 else self.choices(rng)
-        index, ((command, reply), *later) = self.dialogue(rng)
-        return index, [(strange(command, rng), reply), *later]
+        drawn = self.dialogue(rng)
+        (command, reply), *later = drawn.turns
+        return replace(drawn, turns=[(strange(command, rng), reply), *later])
 
 
 def strange(command: str, rng: random.Random) -> str:
@@ -178,8 +174,9 @@ def strange(command: str, rng: random.Random) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `llavaseg train mllm`."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of training scenes with features")
-    parser.add_argument("--val", type=Path, help="folder of validation scenes with features")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of training scenes")
+    parser.add_argument("--val", type=Path, help="folder of validation scenes")
+    parser.add_argument("--photographs", type=Path, help="folder of named photographs with labels.jsonl")
     parser.add_argument(
         "--run", type=Path, required=True, help="run folder of the sam stage; checkpoint and log go there too"
     )
@@ -188,16 +185,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=32, help="conversations a step")
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--depth", type=int, default=4)
-    parser.add_argument("--vocabulary", type=int, default=1600, help="size of the tokenizer")
+    parser.add_argument("--words", type=int, default=12000, help="common English words that are one token")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
 
 
-def load_tokenizer(run_folder: Path, size: int) -> PreTrainedTokenizerFast:
-    """The run's tokenizer; trained and kept on the first call, so that a resumed run has the same ids."""
+def load_tokenizer(run_folder: Path, text: TextEncoder, words: int) -> PreTrainedTokenizerFast:
+    """The run's tokenizer; made and kept on the first call, so that a resumed run has the same ids."""
     folder = run_folder / "tokenizer"
     if not folder.exists():
-        train_tokenizer(list(corpus(20000)), size).save_pretrained(folder)
+        make_tokenizer(corpus(20000), common_words(text, words)).save_pretrained(folder)
     return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
@@ -214,32 +211,44 @@ def run(args: argparse.Namespace) -> None:
     """Train until args.steps; resumes from args.run."""
     torch.manual_seed(args.seed)
     args.run.mkdir(parents=True, exist_ok=True)
-    tokenizer = load_tokenizer(args.run, args.vocabulary)
+    text = TextEncoder()
+    tokenizer = load_tokenizer(args.run, text, args.words)
     tower = build_tower(load_pretrained(args.run))
     llava = build_llava(tower, tokenizer, width=args.width, depth=args.depth)
     encoder = Encoder(tokenizer, 1 + tower.config.num_objects)
-    sets = {"train": FeatureSet(args.data)} | ({"val": FeatureSet(args.val, limit=300)} if args.val else {})
+    side, names = tower.config.image_size, list(tower.config.label_names)
+    sets = {"train": SceneSet(args.data, side)} | ({"val": SceneSet(args.val, side, limit=300)} if args.val else {})
     tokens = {name: kept_tokens(tower, data, args.run / f"tokens_{name}.safetensors") for name, data in sets.items()}
+    records = {name: data.scenes for name, data in sets.items()}
+    if args.photographs:
+        photographs = PhotographSet(args.photographs, "train")
+        seen, spoken = kept_photographs(tower, photographs, args.run / "tokens_photographs.safetensors")
+        tokens["train"], records["train"] = torch.cat([tokens["train"], seen]), records["train"] + spoken
+    spare = tuple(n for n in names if n not in load_catalog().categories) if args.photographs else ()
 
     model = Learned(llava)
-    start_from_words(llava, tokenizer)
+    start_from_words(llava, tokenizer, word_embeddings(tokenizer, text, args.width))
 
-    def loss_of(name: str, drawn: list[tuple[int, list[Turn]]]) -> tuple[torch.Tensor, Metrics]:
-        batch = batch_ids([encoder(turns) for _, turns in drawn], tokenizer.pad_token_id)
-        return language_loss(llava, tokens[name][[i for i, _ in drawn]].float(), *batch)
+    def loss_of(name: str, drawn: list[Drawn]) -> tuple[torch.Tensor, Metrics]:
+        batch = batch_ids([encoder(d.turns) for d in drawn], tokenizer.pad_token_id)
+        image = tokens[name][[d.index for d in drawn]].float()
+        for row, pair in zip(image, (d.renamed for d in drawn), strict=True):
+            if pair is not None:
+                swap_names(row, *(tower.config.out + names.index(n) for n in pair))
+        return language_loss(llava, image, *batch)
 
     def part(name: str, steps: int, draw: Draw, checks: dict[str, Draw]) -> None:
         """One part of the training; checks: how to draw validation conversations, by their name in the log."""
 
         def validate() -> Metrics:
             out: Metrics = {}
-            val_talk = Talk(sets["val"])
+            val_talk = Talk(records["val"])
             for check, draw_check in checks.items():
                 loss, metrics = loss_of("val", [draw_check(val_talk, random.Random(i)) for i in range(256)])
                 out |= {f"{k}_{check}": v for k, v in {"loss": loss.item(), **metrics}.items()}
             return out
 
-        talk = Talk(sets["train"])
+        talk = Talk(records["train"], spare)
         config = LoopConfig(steps=steps, lr=args.lr, seed=args.seed, muon=True, validate_every=500)
         step_loss = lambda rng: loss_of("train", [draw(talk, rng) for _ in range(args.batch)])  # noqa: E731
         fit(name, args.run, model, step_loss, config, validate if args.val else None)

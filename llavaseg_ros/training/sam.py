@@ -1,16 +1,14 @@
 """Stage `sam`: pretrain the small SAM on points and boxes, and with it the object head that the small LLaVA sees
 through.
 
-Trained: the pyramid (inside SAM's image encoder), SAM's prompt encoder and mask decoder, the object head.
-Frozen: the pretrained backbone, whose features are read from disk.
+Trained: the eye from stride 8 on (inside SAM's image encoder), SAM's prompt encoder and mask decoder, the object head.
+Frozen: the early stages of the pretrained backbone. Real photographs, where given, teach the head their names.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,28 +19,34 @@ from torch.nn import functional as F
 from llavaseg_ros.reasoning.object_tower import ObjectHead
 from llavaseg_ros.segmentation.sam import decode_masks
 from llavaseg_ros.segmentation.small_sam import SmallSamConfig, build_small_sam
-from llavaseg_ros.training.features import IDS_STRIDE, FeatureSet, Sample, collate
+from llavaseg_ros.training.images import IDS_STRIDE, Sample, SceneSet, collate, to_batch
 from llavaseg_ros.training.loop import LoopConfig, Metrics, fit
 from llavaseg_ros.training.losses import centre_loss, dice_loss, mask_bce
+from llavaseg_ros.training.photographs import Mosaic, PhotographSet, load_words, naming_loss
 from llavaseg_ros.training.scenes.catalog import load_catalog
+
+MIN_PIXELS = 12  # of the half-resolution id map; less of an object is not to be seen
+SMALL_SIDE = 384  # other sizes of the same things, and twice as many pictures in the same time
 
 
 @lru_cache(maxsize=1)
 def vocabulary() -> tuple[dict[str, int], dict[str, int]]:
-    """Indices of the category names and of the color names, in the catalog's order."""
+    """Indices of the names that the head can say (those of the catalog, then those of photographs alone) and of the
+    colors."""
     catalog = load_catalog()
-    return {n: i for i, n in enumerate(catalog.categories)}, {n: i for i, n in enumerate(catalog.colors)}
+    names = dict.fromkeys([*catalog.categories, *sorted(load_words()["kinds"])])
+    return {n: i for i, n in enumerate(names)}, {n: i for i, n in enumerate(catalog.colors)}
 
 
 class Pretrained(nn.Module):
-    """The small SAM and the object head, which share SAM's pyramid."""
+    """The small SAM and the object head, which share one eye."""
 
     def __init__(self, config: SmallSamConfig | None = None) -> None:
         super().__init__()
         self.config = config or SmallSamConfig()
         names, colors = vocabulary()
         self.sam = build_small_sam(self.config)
-        self.head = ObjectHead(self.config.embed_dim, len(names), len(colors))
+        self.head = ObjectHead(self.config.eye.out, len(names), len(colors))
 
 
 def draw_prompt(mask: torch.Tensor, rng: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,6 +66,23 @@ def draw_prompt(mask: torch.Tensor, rng: random.Random) -> tuple[torch.Tensor, t
     return torch.tensor(box).view(2, 2) * IDS_STRIDE, torch.tensor([2, 3])
 
 
+def object_centre(mask: torch.Tensor) -> tuple[int, int] | None:
+    """The cell (y, x) of the finest level where the head is to see an object; None if too little of it shows.
+
+    mask: bool [h, w] at IDS_STRIDE. It is the cell of the pixel nearest to the centroid: a ring's or a covered object's
+    centre may not be its own.
+    """
+    ys, xs = torch.nonzero(mask, as_tuple=True)
+    if len(ys) < MIN_PIXELS:
+        return None
+    y, x = ys.float(), xs.float()
+    nearest = int(((y - y.mean()) ** 2 + (x - x.mean()) ** 2).argmin())
+    step = 8 // IDS_STRIDE
+    return min(int(ys[nearest]) // step, mask.shape[0] // step - 1), min(
+        int(xs[nearest]) // step, mask.shape[1] // step - 1
+    )
+
+
 def dense_targets(sample: Sample) -> dict[str, torch.Tensor]:
     """What the object head should say, per cell of the finest level [h, w] (stride 8): centre heat, label, color (-1
     = nothing), box, weight."""
@@ -69,8 +90,7 @@ def dense_targets(sample: Sample) -> dict[str, torch.Tensor]:
     step = 8 // IDS_STRIDE
     ids = sample.ids[step // 2 :: step, step // 2 :: step]
     h, w = ids.shape
-    scale = 8.0 * IDS_STRIDE / 8.0  # ids pixels -> input pixels
-    side = float(SmallSamConfig().img_size)
+    side = float(max(sample.ids.shape) * IDS_STRIDE)
     out = {
         "heat": torch.zeros(h, w),
         "label": torch.full((h, w), -1),
@@ -80,15 +100,13 @@ def dense_targets(sample: Sample) -> dict[str, torch.Tensor]:
     }
     gy, gx = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
     for item in sample.scene["objects"]:
-        ys, xs = torch.nonzero(sample.ids == item["id"], as_tuple=True)
-        if len(ys) < 12:
+        mask = sample.ids == item["id"]
+        centre = object_centre(mask)
+        if centre is None:
             continue
-        y, x = ys.float(), xs.float()
-        # The visible pixel nearest to the centroid: a ring's or an occluded object's centre may not be its own.
-        nearest = int(((y - y.mean()) ** 2 + (x - x.mean()) ** 2).argmin())
-        cy, cx = int(ys[nearest]) // step, int(xs[nearest]) // step
-        cy, cx = min(cy, h - 1), min(cx, w - 1)
-        box = torch.stack([x.min(), y.min(), x.max() + 1, y.max() + 1]) * scale / side
+        cy, cx = centre
+        y, x = (v.float() for v in torch.nonzero(mask, as_tuple=True))
+        box = torch.stack([x.min(), y.min(), x.max() + 1, y.max() + 1]) * IDS_STRIDE / side
         spread = max(0.8, 0.15 * float((box[2:] - box[:2]).max()) * side / 8)
         out["heat"] = torch.maximum(out["heat"], torch.exp(-((gy - cy) ** 2 + (gx - cx) ** 2) / (2 * spread**2)))
         out["heat"][cy, cx] = 1.0
@@ -144,18 +162,18 @@ def mask_iou(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     return torch.where(union > 0, (a & b).flatten(1).sum(1) / union.clamp(min=1), 1.0)
 
 
-def level_of(model: Pretrained, samples: list[Sample]) -> torch.Tensor:
-    """The pyramid's finest level, float [B, C, h, w]: what SAM's decoder and the object head look at."""
-    return model.sam.image_encoder.pyramid(collate(samples)[0])[-1]
-
-
 def batch_loss(
-    model: Pretrained, samples: list[Sample], per_image: int, rng: random.Random
+    model: Pretrained, samples: list[Sample], mosaics: list[Mosaic], per_image: int, rng: random.Random
 ) -> tuple[torch.Tensor, Metrics]:
-    """The whole loss of the stage on a batch of scenes."""
-    level = level_of(model, samples)
-    loss, metrics = head_loss(model.head(level), [dense_targets(s) for s in samples])
-    prompts = draw_prompts(samples, per_image, rng)
+    """The whole loss of the stage on a batch of scenes and mosaics of photographs, all of one size."""
+    pixels = torch.cat([collate(samples)[0]] + [to_batch([m.rgb for m in mosaics])] * bool(mosaics))
+    level = model.sam.image_encoder(pixels)
+    maps = model.head(level)
+    loss, metrics = head_loss(tuple(m[: len(samples)] for m in maps), [dense_targets(s) for s in samples])
+    if mosaics:
+        naming, metrics["photo_acc"] = naming_loss(tuple(m[len(samples) :] for m in maps), mosaics, *vocabulary())
+        loss = loss + 0.5 * naming
+    prompts = draw_prompts(samples, per_image, rng) if per_image else None
     if prompts is not None:
         index, points, labels, masks = prompts
         sparse, dense = model.sam.prompt_encoder(points=(points, labels), boxes=None, masks=None)
@@ -175,14 +193,15 @@ def batch_loss(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `llavaseg train sam`."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of training scenes with features")
-    parser.add_argument("--val", type=Path, help="folder of validation scenes with features")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of training scenes")
+    parser.add_argument("--val", type=Path, help="folder of validation scenes")
+    parser.add_argument("--photographs", type=Path, help="folder of named photographs with labels.jsonl")
     parser.add_argument(
         "--out", type=Path, required=True, help="run folder: checkpoint and log; the same folder resumes"
     )
     parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--head-steps", type=int, default=600, help="steps for the object head alone, at the end")
-    parser.add_argument("--batch", type=int, default=8, help="scenes a step")
+    parser.add_argument("--small-share", type=float, default=0.5, help="share of the steps on smaller pictures")
+    parser.add_argument("--batch", type=int, default=8, help="scenes a step, a mosaic of photographs among them")
     parser.add_argument("--prompts", type=int, default=2, help="masks a scene and step")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -191,40 +210,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train until args.steps; resumes from args.out."""
     torch.manual_seed(args.seed)
-    data = FeatureSet(args.data)
-    val = FeatureSet(args.val, limit=200) if args.val else None
     model = Pretrained()
+    model.sam.image_encoder.to(memory_format=torch.channels_last)
+    side = model.config.eye.img_size
+    photographs = {s: PhotographSet(args.photographs, s) for s in ("train", "val")} if args.photographs else {}
+    data = SceneSet(args.data, side)
+    small = SceneSet(args.data, SMALL_SIDE)
+    val = SceneSet(args.val, side, limit=200) if args.val else None
+
+    def mosaics(split: str, sample: Sample, rng: random.Random) -> list[Mosaic]:
+        return [photographs[split].mosaic(*sample.rgb.shape[:2], rng)] if photographs else []
 
     def step_loss(rng: random.Random) -> tuple[torch.Tensor, Metrics]:
-        return batch_loss(model, [data[rng.randrange(len(data))] for _ in range(args.batch)], args.prompts, rng)
-
-    def on_val(measure: Callable[[list[Sample]], Metrics]) -> Metrics:
-        assert val is not None
-        rows = [measure([val[j] for j in range(i, min(i + 8, len(val)))]) for i in range(0, len(val), 8)]
-        return {k: sum(r.get(k, 0.0) for r in rows) / len(rows) for k in rows[0]}
+        scenes = small if rng.random() < args.small_share else data
+        samples = [scenes.read(rng.randrange(len(scenes)), rng) for _ in range(args.batch - bool(photographs))]
+        return batch_loss(model, samples, mosaics("train", samples[0], rng), args.prompts, rng)
 
     def validate() -> Metrics:
+        assert val is not None
         rng = random.Random(0)
-        return on_val(lambda samples: batch_loss(model, samples, 2, rng)[1])
+        rows = []
+        for i in range(0, len(val), 8):
+            samples = [val[j] for j in range(i, min(i + 8, len(val)))]
+            rows.append(batch_loss(model, samples, mosaics("val", samples[0], rng), 2, rng)[1])
+        return {k: sum(r.get(k, 0.0) for r in rows) / len(rows) for k in rows[0]}
 
     config = LoopConfig(steps=args.steps, lr=args.lr, seed=args.seed, validate_every=500)
     fit("sam", args.out, model, step_loss, config, validate if val else None)
-    # Names and colors of new packs are learned from many scenes; without SAM's decoder a step sees twice as many.
-    model.requires_grad_(False).eval().head.requires_grad_(True)
-
-    def head_batch(samples: list[Sample]) -> tuple[torch.Tensor, Metrics]:
-        return head_loss(model.head(level_of(model, samples)), [dense_targets(s) for s in samples])
-
-    def head_step(rng: random.Random) -> tuple[torch.Tensor, Metrics]:
-        return head_batch([data[rng.randrange(len(data))] for _ in range(2 * args.batch)])
-
-    config = replace(config, steps=args.head_steps, seed=args.seed + 1, validate_every=200)
-    fit("head", args.out, model.head, head_step, config, (lambda: on_val(lambda b: head_batch(b)[1])) if val else None)
 
 
 def load_pretrained(run_folder: Path) -> Pretrained:
     """The model of a finished or running `sam` stage, in evaluation mode."""
     model = Pretrained()
-    for name, module in (("sam", model), ("head", model.head)):
-        module.load_state_dict(torch.load(run_folder / f"{name}.pt", map_location="cpu", weights_only=True)["model"])
+    model.load_state_dict(torch.load(run_folder / "sam.pt", map_location="cpu", weights_only=True)["model"])
     return model.eval()

@@ -16,19 +16,22 @@ pytest.importorskip("llavaseg_ros.training.scenes.gl", exc_type=ImportError)
 from llavaseg_ros.errors import LLaVASegError  # noqa: E402
 from llavaseg_ros.images import read_rgb  # noqa: E402
 from llavaseg_ros.reasoning import object_tower  # noqa: E402
-from llavaseg_ros.training import adapters, default, mllm  # noqa: E402
-from llavaseg_ros.training.features import FeatureSet, collate  # noqa: E402
+from llavaseg_ros.segmentation.text_encoder import TextEncoder  # noqa: E402
+from llavaseg_ros.training import default, mllm  # noqa: E402
+from llavaseg_ros.training.images import SceneSet, collate  # noqa: E402
 from llavaseg_ros.training.llava import start_from_words, word_vector  # noqa: E402
 from llavaseg_ros.training.loop import LoopConfig, fit, learning_rate  # noqa: E402
+from llavaseg_ros.training.referrals import Referral, draw_absent, draw_present, misread  # noqa: E402
 from llavaseg_ros.training.sam import dense_targets, draw_prompt, vocabulary  # noqa: E402
-from llavaseg_ros.training.scenes.catalog import load_catalog  # noqa: E402
+from llavaseg_ros.training.tokenizer import word_embeddings  # noqa: E402
+from llavaseg_ros.types import Attributes  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def trained(off_screen: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`llavaseg train default --recipe smoke`: the whole way from nothing to a bundle."""
     out = tmp_path_factory.mktemp("train")
-    default.run(argparse.Namespace(out=out, recipe="smoke", seed=0, workers=1))
+    default.run(argparse.Namespace(out=out, recipe="smoke", photographs=None, seed=0, workers=1))
     return out
 
 
@@ -46,14 +49,14 @@ def test_the_bundle_loads_and_answers(trained: Path) -> None:
 
 
 def test_each_stage_left_a_checkpoint_and_a_log_that_plots(trained: Path) -> None:
-    for stage in ("sam", "head", "quiz", "mllm", "adapters", "presence"):
+    for stage in ("sam", "quiz", "mllm", "adapters", "presence"):
         assert torch.load(trained / "run" / f"{stage}.pt", weights_only=True)["step"] == 4
         assert (trained / "run" / f"{stage}.jsonl").read_text().count("val_") >= 1
 
 
 def test_a_second_call_has_nothing_left_to_do(trained: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in (trained / "run").glob("*.pt")}
-    default.run(argparse.Namespace(out=trained, recipe="smoke", seed=0, workers=1))
+    default.run(argparse.Namespace(out=trained, recipe="smoke", photographs=None, seed=0, workers=1))
     assert {p: p.stat().st_mtime_ns for p in (trained / "run").glob("*.pt")} == before
 
 
@@ -83,7 +86,7 @@ def test_token_ids_are_those_of_the_chat_template(trained: Path) -> None:
 def test_loss_on_cached_tokens_is_the_loss_of_the_whole_model(trained: Path) -> None:
     """Training skips the vision tower; transformers' own forward pass on the image must give the same loss."""
     llava, processor = mllm.load_llava(trained / "run", width=128, depth=2)
-    data = FeatureSet(trained / "val")
+    data = SceneSet(trained / "val", 512)
     encoder = mllm.Encoder(processor.tokenizer, 1 + llava.config.vision_config.num_objects)
     ids, learned = mllm.batch_ids([encoder([("where is the mug?", "on the left")])], processor.tokenizer.pad_token_id)
     tower = llava.model.vision_tower
@@ -92,21 +95,22 @@ def test_loss_on_cached_tokens_is_the_loss_of_the_whole_model(trained: Path) -> 
         ours, _ = mllm.language_loss(llava, tokens, ids, learned)
         tower.forward = lambda *a, **k: type("Out", (), {"hidden_states": (tokens,), "last_hidden_state": tokens})()
         labels = ids.masked_fill(~learned, -100)
-        theirs = llava(input_ids=ids, pixel_values=torch.zeros(1, 3, 384, 384), labels=labels).loss
+        theirs = llava(input_ids=ids, pixel_values=torch.zeros(1, 3, 512, 512), labels=labels).loss
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
 def test_training_starts_with_objects_that_read_like_their_words(trained: Path) -> None:
     llava, processor = mllm.load_llava(trained / "run", width=128, depth=2)
-    start_from_words(llava, processor.tokenizer)
-    tower, catalog = llava.model.vision_tower.config, load_catalog()
-    embeddings = llava.get_input_embeddings().weight
-    tokens = torch.zeros(len(catalog.categories), 1, tower.hidden_size)
+    embeddings = word_embeddings(processor.tokenizer, TextEncoder(), 128)
+    start_from_words(llava, processor.tokenizer, embeddings)
+    assert not llava.get_input_embeddings().weight.requires_grad
+    tower = llava.model.vision_tower.config
+    tokens = torch.zeros(len(tower.label_names), 1, tower.hidden_size)
     for i in range(len(tokens)):
-        tokens[i, 0, tower.pyramid_out + i] = 1.0
+        tokens[i, 0, tower.out + i] = 1.0
     with torch.inference_mode():
         seen = llava.model.multi_modal_projector(tokens)[:, 0]
-        words = torch.stack([word_vector(n, embeddings.clone(), processor.tokenizer) for n in catalog.categories])
+        words = torch.stack([word_vector(n, embeddings, processor.tokenizer) for n in tower.label_names])
     likeness = torch.nn.functional.cosine_similarity(seen[:, None], words[None], dim=-1)
     assert torch.equal(likeness.argmax(dim=1), torch.arange(len(tokens))) and likeness.diagonal().min() > 0.9
 
@@ -147,7 +151,7 @@ def test_learning_rate_warms_up_and_falls() -> None:
 
 
 def test_targets_of_the_object_head_match_the_scene(trained: Path) -> None:
-    sample = FeatureSet(trained / "train")[0]
+    sample = SceneSet(trained / "train", 512)[0]
     targets = dense_targets(sample)
     names, colors = vocabulary()
     centres = torch.nonzero(targets["heat"] == 1.0)
@@ -179,22 +183,32 @@ def test_prompts_are_inside_their_object() -> None:
 
 
 def test_words_single_one_object_out_or_none(trained: Path) -> None:
-    data = FeatureSet(trained / "train")
+    data = SceneSet(trained / "train", 512)
     rng = random.Random(0)
     for i in range(len(data)):
         sample = data[i]
         there = {(o["category"], o["color"]) for o in sample.scene["objects"]}
         for _ in range(40):
-            absent = adapters.draw_absent(sample, rng)
+            absent = draw_absent(sample, rng)
             words = tuple(absent.target.split(" ", 1))
             assert absent.object_id is None
             assert absent.target not in {n for n, _ in there}
             assert not (len(words) == 2 and (words[1], words[0]) in there)
-            present = adapters.draw_present(sample, rng)
+            right = {o["id"]: (o["category"], o["color"]) for o in sample.scene["objects"]}
+            present = draw_present(sample, right, rng)
             if present is not None:
                 item = next(o for o in sample.scene["objects"] if o["id"] == present.object_id)
                 assert item["category"] in present.target
                 assert present.attributes.color in ("", item["color"])
+
+
+def test_words_as_the_eye_misread_them_never_name_another_object() -> None:
+    objects = [{"id": 1, "category": "mug", "color": "gray"}, {"id": 2, "category": "cup", "color": "white"}]
+    scene = {"objects": objects}
+    words = Referral(1, "gray mug", Attributes("gray", "cylinder with a handle", "left"))
+    slip = misread(words, objects[0], scene, ("mug", "white"))
+    assert slip.target == "white mug" and slip.attributes == Attributes("white", "cylinder with a handle", "left")
+    assert misread(words, objects[0], scene, ("cup", "white")) == words
 
 
 def test_a_better_mask_has_a_lower_loss() -> None:
@@ -213,8 +227,8 @@ def test_the_tower_sees_in_a_file_what_it_saw_in_training(trained: Path) -> None
     from PIL import Image
 
     llava, processor = mllm.load_llava(trained / "run", width=128, depth=2)
-    tower, data = llava.model.vision_tower, FeatureSet(trained / "val")
-    image = Image.open(data.folder / data.scenes[0]["image"])
+    tower, data = llava.model.vision_tower, SceneSet(trained / "val", 512)
+    image = Image.open(data.rows[0][0] / data.scenes[0]["image"])
     pixels = processor.image_processor(image, return_tensors="pt")["pixel_values"]
     sample = data[0]
     seen: list[torch.Tensor] = []
