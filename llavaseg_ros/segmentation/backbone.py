@@ -75,7 +75,7 @@ class Backbone(nn.Module):
             # The last block before each halving of the resolution carries that stride's richest features.
             if following is None or following._depthwise_conv.stride[0] == 2:
                 out.append(x)
-        return [f for f in out if self.img_size // f.shape[-1] in STRIDES]
+        return [f for f in out if self.img_size // max(f.shape[-2:]) in STRIDES]
 
 
 @functools.lru_cache(maxsize=4)
