@@ -127,10 +127,13 @@ def draw_overlay(
 
 
 def compare(rgb: np.ndarray, truth: np.ndarray | None, predicted: np.ndarray | None) -> np.ndarray:
-    """Truth as a green outline, prediction as a pink tint. None = no target. Shapes as in `draw_overlay`."""
+    """Truth as a green outline, prediction as a pink tint with an outline. None = no target. Shapes as in
+    `draw_overlay`.
+    """
     out = np.array(_check_rgb(rgb))
     if predicted is not None:
-        out = tint(out, predicted, PALETTE[0], 0.5)
+        # The outline shows the mask also where the thing itself is red or pink.
+        out = contour(tint(out, predicted, PALETTE[0], 0.5), predicted, PALETTE[0])
     if truth is not None:
         out = contour(out, truth, (0, 230, 90))
     return out

@@ -28,6 +28,10 @@ class Sample:
     target: true name of the target, None = not given. has_truth: the line has a "mask" key at all.
     kind: type of command ("name", "absent", "question", ...), phrasing: "known", "held_out", ...; "" = not given.
     attributes: the true ones, empty where the data has none. id: the line's own "id", or its line number.
+    held_out_pair: training never showed the target's color on such a thing; held_out_category: nor anything of a kind
+    that the command is about; None = not given. answer: a right answer in words. expected: what a right answer to a
+    plain question says, as in `answers.py`, None = not given. asks: sort of a plain question ("count", "beside", ...),
+    "" = not given.
     """
 
     line: int
@@ -41,6 +45,11 @@ class Sample:
     kind: str = ""
     phrasing: str = ""
     attributes: Attributes = field(default_factory=Attributes)
+    held_out_pair: bool | None = None
+    held_out_category: bool | None = None
+    answer: str = ""
+    expected: dict[str, Any] | None = None
+    asks: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,6 +195,11 @@ def _sample(row: dict[str, Any], line: int, folder: Path, need_truth: bool, seen
         kind=_optional_text(row, "kind") or "",
         phrasing=_optional_text(row, "phrasing") or "",
         attributes=_attributes(row),
+        held_out_pair=_optional_flag(row, "held_out_pair"),
+        held_out_category=_optional_flag(row, "held_out_category"),
+        answer=_optional_text(row, "answer", empty=True) or "",
+        expected=_expected(row),
+        asks=_asks(row),
     )
 
 
@@ -224,6 +238,30 @@ def _optional_text(row: dict[str, Any], key: str, *, empty: bool = False) -> str
     if value is None or (isinstance(value, str) and (empty or value.strip())):
         return value
     raise ValueError(f'"{key}": expected a text that is not empty, or null, got {value!r}')
+
+
+def _optional_flag(row: dict[str, Any], key: str) -> bool | None:
+    value = row.get(key)
+    if value is None or isinstance(value, bool):
+        return value
+    raise ValueError(f'"{key}": expected true, false or null, got {value!r}')
+
+
+def _expected(row: dict[str, Any]) -> dict[str, Any] | None:
+    value = row.get("expected")
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str) or "value" not in value:
+        raise ValueError(f'"expected": expected an object with kind and value, or null, got {value!r}')
+    return value
+
+
+def _asks(row: dict[str, Any]) -> str:
+    """The second word of "meaning" names the sort most finely; without it, the kind of the expected answer must do."""
+    meaning = row.get("meaning")
+    if isinstance(meaning, list) and len(meaning) > 1 and meaning[0] == "question":
+        return str(meaning[1])
+    return str((_expected(row) or {}).get("kind", ""))
 
 
 def _attributes(row: dict[str, Any]) -> Attributes:

@@ -8,18 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
+from llavaseg_ros.evaluation.answers import answer_is_right
 from llavaseg_ros.evaluation.dataset import DatasetError, Prediction, Sample, match
-from llavaseg_ros.evaluation.metrics import Score, same_name, score_masks
+from llavaseg_ros.evaluation.metrics import Score, score_masks
 from llavaseg_ros.images import read_mask
 
 
 @dataclass(frozen=True)
 class Row:
-    """One command with its truth, its prediction and its score."""
+    """One command with its truth, its prediction and its score. folder: where predictions.jsonl lies."""
 
     sample: Sample
     prediction: Prediction
     score: Score
+    folder: Path
 
 
 def load_masks(sample: Sample, prediction: Prediction, folder: Path) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -32,20 +34,37 @@ def load_masks(sample: Sample, prediction: Prediction, folder: Path) -> tuple[np
 def score_all(samples: Sequence[Sample], predictions: Sequence[Prediction], folder: Path) -> list[Row]:
     """Score every command. Raises DatasetError when the two lists do not belong together or a mask has another size."""
     match(list(samples), list(predictions))
-    rows = []
-    for sample, prediction in zip(samples, predictions, strict=True):
-        predicted, truth = load_masks(sample, prediction, folder)
-        try:
-            score = score_masks(
-                predicted,
-                truth,
-                kind=sample.kind,
-                phrasing=sample.phrasing,
-                right_target=same_name(prediction.target, sample.target),
-                right_location=same_name(prediction.attributes.location, sample.attributes.location),
-                seconds=prediction.seconds,
-            )
-        except ValueError as error:
-            raise DatasetError(f"data line {sample.line}, {sample.command!r}: {error}") from error
-        rows.append(Row(sample, prediction, score))
-    return rows
+    return [
+        Row(sample, prediction, _score(sample, prediction, folder), folder)
+        for sample, prediction in zip(samples, predictions, strict=True)
+    ]
+
+
+def _score(sample: Sample, said: Prediction, folder: Path) -> Score:
+    predicted, truth = load_masks(sample, said, folder)
+    true, words = sample.attributes, said.attributes
+    try:
+        return score_masks(
+            predicted,
+            truth,
+            failed=bool(said.error),
+            kind=sample.kind,
+            phrasing=sample.phrasing,
+            held_out_pair=sample.held_out_pair,
+            held_out_category=sample.held_out_category,
+            asks=sample.asks,
+            target=(sample.target or "", said.target or ""),
+            color=(true.color, words.color),
+            location=(true.location, words.location),
+            right_answer=_right_answer(sample, said),
+            confidence=said.score,
+            seconds=said.seconds,
+        )
+    except ValueError as error:
+        raise DatasetError(f"data line {sample.line}, {sample.command!r}: {error}") from error
+
+
+def _right_answer(sample: Sample, said: Prediction) -> bool | None:
+    if sample.expected is None:
+        return None
+    return not said.error and answer_is_right(said.answer, sample.expected)

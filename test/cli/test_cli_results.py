@@ -124,6 +124,24 @@ def test_evaluate_predicts_by_itself(data: Path) -> None:
     assert json.loads((out / "metrics.json").read_text())["all"]["giou"]["value"] == 1.0
 
 
+def test_evaluate_takes_several_files_and_as_many_predictions(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = data.read_text().splitlines(keepends=True)
+    argv, predictions = ["evaluate"], []
+    for number, part in enumerate((lines[:1], lines[1:])):
+        path, out = data.parent / f"{number}.jsonl", data.parent / f"out{number}"
+        path.write_text("".join(part))
+        assert cli.main(["predict", str(path), "--out", str(out)]) == 0
+        argv.append(str(path))
+        predictions.append(str(out / "predictions.jsonl"))
+    page = data.parent / "page"
+    assert cli.main([*argv, "--predictions", *predictions, "--out", str(page)]) == 0
+    figures = json.loads((page / "metrics.json").read_text())["all"]
+    assert figures["commands"] == 3
+    assert figures["giou"]["value"] == pytest.approx(2 / 3, abs=1e-4)
+    assert cli.main([*argv, "--predictions", predictions[0], "--out", str(page)]) == 1
+    assert "1 files of predictions for 2 of data" in capsys.readouterr().err
+
+
 def test_predict_fails_when_every_command_failed(data: Path) -> None:
     data.write_text(data.read_text().splitlines()[2] + "\n")
     assert cli.main(["predict", str(data), "--out", str(data.parent / "out")]) == 1

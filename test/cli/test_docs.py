@@ -10,7 +10,7 @@ import pytest
 from llavaseg_ros.cli.main import VERBS
 from llavaseg_ros.cli.train import STAGES
 from llavaseg_ros.errors import ErrorCode
-from llavaseg_ros.evaluation.report import LOCATIONS
+from llavaseg_ros.evaluation.names import LOCATIONS
 from llavaseg_ros.nodes.parameters import SPECS
 from llavaseg_ros.ros.outputs import TOPICS
 from llavaseg_ros.training.scenes.catalog import LOCATIONS as CATALOG_LOCATIONS

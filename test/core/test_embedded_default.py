@@ -144,3 +144,15 @@ def test_a_real_photograph_runs_through(model: LLaVASeg) -> None:
     assert result.answer
     for segment in result.segments:
         assert segment.mask.shape == photograph.shape[:2]
+
+
+@pytest.mark.parametrize("size", [(320, 640), (640, 320), (480, 360), (400, 400), (90, 500)])
+def test_any_format_of_picture_is_answered(model: LLaVASeg, truth: list, size: tuple[int, int]) -> None:
+    """Robots turn their cameras by 90 degrees, and stretch and crop pictures."""
+    height, width = size
+    rgb = np.ascontiguousarray(np.resize(truth[0][0], (height, width, 3)))
+    model.set_image(rgb)
+    result = model.segment("hand me the red mug")
+    assert all(segment.mask.shape == (height, width) for segment in result.segments)
+    seen = model.segment_prompt(points=np.array([[width / 2, height / 2]], np.float32), labels=np.array([1]))
+    assert seen.mask.shape == (height, width)

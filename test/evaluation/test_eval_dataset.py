@@ -46,6 +46,17 @@ def test_good_lines(folder: Path) -> None:
     assert (third.id, third.phrasing, third.attributes) == ("x-7", "held_out", Attributes(color="red"))
 
 
+def test_questions_and_what_training_never_showed(folder: Path) -> None:
+    expected = {"kind": "objects", "value": ["red mug"]}
+    question = {"image": "a.png", "command": "what is there", "mask": None, "kind": "question", "expected": expected}
+    finer = {**question, "meaning": ["question", "beside", "", ""], "answer": "A red mug."}
+    flags = {**GOOD, "held_out_pair": False, "held_out_category": True}
+    first, second, third = read_dataset(write(folder, question, finer, flags), need_truth=True)
+    assert (first.expected, first.asks, second.asks, second.answer) == (expected, "objects", "beside", "A red mug.")
+    assert (third.held_out_pair, third.held_out_category, third.asks) == (False, True, "")
+    assert first.held_out_pair is None
+
+
 def test_commands_without_truth_are_enough_for_predict(folder: Path) -> None:
     path = write(folder, {"image": "a.png", "command": "the mug"})
     assert not read_dataset(path)[0].has_truth
@@ -68,6 +79,8 @@ def test_commands_without_truth_are_enough_for_predict(folder: Path) -> None:
         ({**GOOD, "target": ["mug"]}, '"target": expected a text'),
         ({**GOOD, "attributes": "red"}, '"attributes": expected an object'),
         ({**GOOD, "attributes": {"color": 3}}, '"color": expected a text, got 3'),
+        ({**GOOD, "held_out_pair": "no"}, '"held_out_pair": expected true, false or null'),
+        ({**GOOD, "expected": {"kind": "count"}}, '"expected": expected an object with kind and value'),
     ],
 )
 def test_a_bad_line_is_named(folder: Path, line: Any, text: str) -> None:

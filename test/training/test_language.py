@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 import yaml
 
+from llavaseg_ros.evaluation.answers import answer_is_right
+from llavaseg_ros.evaluation.dataset import read_dataset
 from llavaseg_ros.reasoning.parser import parse_fields
 from llavaseg_ros.training.language import (
     KINDS,
@@ -32,9 +34,9 @@ from llavaseg_ros.training.language import (
     random_scene,
     write_test_set,
 )
-from llavaseg_ros.training.language.lexicon import Phrasing, normalized
+from llavaseg_ros.training.language.phrases import Phrasing, normalized
 from llavaseg_ros.training.language.words import AT, NUMBERS, with_strange_words
-from llavaseg_ros.training.scenes.catalog import held_out_pairs, load_catalog, location_name
+from llavaseg_ros.training.scenes.catalog import allowed_colors, held_out_pairs, load_catalog, location_name
 
 RAW = yaml.safe_load(LANGUAGE_FILE.read_text(encoding="utf-8"))
 SEEDS = range(150)
@@ -121,7 +123,7 @@ def everything(phrasing: Phrasing, count: int = 14) -> list[tuple[dict[str, Any]
     for seed in SEEDS:
         rng = random.Random(seed)
         scene = random_scene(rng, training=seed % 2 == 0)
-        pairs += [(scene, d) for d in make_dialogues(scene, rng, phrasing=phrasing, count=count)]
+        pairs += [(scene, d) for d in make_dialogues(scene, rng, phrasing=phrasing, count=count, typos=False)]
     return pairs
 
 
@@ -167,8 +169,14 @@ def test_attributes_are_those_of_the_target_and_single_it_out(known: list) -> No
         assert len(same) == 1, d
 
 
+def names_of(pool: Any) -> list[str]:
+    """All names of a kind or group, as they stand in a command."""
+    return [normalized(name) for name in (*pool.all_known(), *pool.held_out)]
+
+
 def test_the_words_say_what_the_meaning_says(known: list, held_out: list) -> None:
     """The command's text names the kind, color, place or reference of its meaning, in words of the data file."""
+    lexicon = load_lexicon()
     for scene, d in known + held_out:
         text = normalized(d.command)
         if d.kind not in KINDS or d.meaning[1] in ("talk", "list"):
@@ -178,19 +186,15 @@ def test_the_words_say_what_the_meaning_says(known: list, held_out: list) -> Non
             assert re.search(rf"\b{color}\b", text), d
         counted = d.meaning[1] == "count"
         if category and not (d.kind == "absent" and d.meaning[1]):
-            noun = RAW["nouns"][category]
-            names = [noun["plural"]] if counted else noun["known"] + noun["held_out"]
-            assert any(normalized(n) in text for n in names), d
+            noun = lexicon.nouns[category]
+            assert any(n in text for n in ([noun.plural] if counted else names_of(noun.names))), d
         if group:
-            words = RAW["groups"][group]
-            names = [words["plural"]] if counted else words["known"] + words["held_out"]
-            assert any(n in text for n in names), d
+            words = lexicon.groups[group]
+            assert any(n in text for n in ([words.plural] if counted else names_of(words.names))), d
         if d.kind == "relation":
             ref = by_id(scene, d.meaning[5])
-            noun = RAW["nouns"][ref["category"]]
-            rel = RAW["relations"][d.meaning[1]]
-            assert any(f"{r} the" in text for r in rel["known"] + rel["held_out"]), d
-            assert any(normalized(n) in text for n in noun["known"] + noun["held_out"]), d
+            assert any(r in text for r in names_of(lexicon.relations[d.meaning[1]])), d
+            assert any(n in text for n in names_of(lexicon.nouns[ref["category"]].names)), d
 
 
 def test_absent_things_are_absent(known: list, held_out: list) -> None:
@@ -220,17 +224,22 @@ def test_answers_to_questions_are_right(known: list, held_out: list) -> None:
     numbers = {word: number for number, word in enumerate(NUMBERS)}
     seen: Counter[str] = Counter()
     answers: Counter[str] = Counter()
+    counted: Counter[str] = Counter()
     for scene, d in known + held_out:
         if d.kind != "question":
             continue
         assert not d.found and d.target == ""
         what = d.meaning[1]
         seen[what] += 1
+        assert bool(d.expected) == (what != "talk") and (not d.expected or answer_is_right(d.answer, d.expected)), d
         category, color, group = d.meaning[2:5]
         matches = of_head(in_view(scene), category, color, group)
         if what == "count":
             said = numbers[d.answer.split()[2]]
             assert said == len(matches) == len([o for o in matches if o["listed"]]), d
+            assert d.expected == {"kind": "count", "value": said}
+            everything = not (category or color or group)
+            counted["everything" if everything else "a kind" if category else "a color" if color else "a group"] += 1
             answers[str(said)] += 1
         elif what == "color":
             assert len(matches) == 1 and d.answer.endswith(f"{matches[0]['color']}."), d
@@ -241,15 +250,24 @@ def test_answers_to_questions_are_right(known: list, held_out: list) -> None:
         elif what == "where":
             assert len(matches) == 1
             place = location_name(*center(matches[0]), 640, 480)
-            assert d.answer.rstrip(".").endswith(place), d
+            assert d.answer.rstrip(".").endswith(place) and d.expected["value"] == place, d
         elif what == "beside":
             ref_id, relation, thing_id = d.meaning[5:8]
             meant = candidates(scene, ("relation", relation, "", "", "", ref_id))
             assert [o["id"] for o in meant] == [int(thing_id)], d
             assert d.answer.endswith(f"the {meant[0]['color']} {meant[0]['category']}."), d
+            ref = by_id(scene, ref_id)
+            there = {
+                f"{o['color']} {o['category']}" for o in in_view(scene) if o is not ref and beside(o, relation, ref)
+            }
+            assert set(d.expected["value"]) <= there and d.expected["aside"] == [f"{ref['color']} {ref['category']}"], d
+        elif what == "list":
+            assert set(d.expected["value"]) == {f"{o['color']} {o['category']}" for o in in_view(scene)}
     assert set(seen) == {"count", "color", "is there", "beside", "where", "list", "talk"}
     assert 0.6 < answers["yes"] / answers["no"] < 1.7
     assert all(answers[str(n)] for n in range(4)), answers
+    assert min(counted[k] for k in ("everything", "a kind", "a color", "a group")) > 10, counted
+    assert seen["count"] > 0.25 * seen.total(), seen
 
 
 def listed_as(objects: list[dict[str, Any]]) -> str:
@@ -275,7 +293,14 @@ def test_reasoning_goes_from_what_it_looks_at_to_the_target_and_its_place(known:
             ref = by_id(scene, d.meaning[5])
             assert f"The {ref['color']} {ref['category']}" in first, d
             assert first.endswith(AT[location_name(*center(ref), 640, 480)]), d
-        elif kind in ("place", "size") or (what == "count" and "no " not in d.answer):
+        elif what == "count" and "no " not in d.answer:
+            # Things are numbered, so that the last number is the answer.
+            among = sorted(of_head(in_view(scene), category, color, group), key=lambda o: center(o)[0])
+            names = [f"{n} {o['color']} {o['category']}" for n, o in enumerate(among, 1)]
+            if category:
+                names = [f"{n} {AT[location_name(*center(o), 640, 480)]}" for n, o in zip(names, among, strict=True)]
+            assert d.reasoning == f"{', '.join(names)}. {d.answer}", d
+        elif kind in ("place", "size"):
             among = [o for o in of_head(in_view(scene), category, color, group) if o["listed"]]
             free = kind in ("place", "size") and not (category or color or group)  # everything is a candidate
             assert d.reasoning.startswith("I see ") != free, d
@@ -289,7 +314,7 @@ def test_reasoning_goes_from_what_it_looks_at_to_the_target_and_its_place(known:
 def test_articles_fit(known: list) -> None:
     for _, d in known:
         for text in (d.reasoning, d.answer, d.command.lower()):
-            assert not re.search(r"\ba [aeio]\w", text) and not re.search(r"\ban [^aeio]", text), d
+            assert not re.search(r"\ba (?!one\b)[aeio]\w", text) and not re.search(r"\ban [^aeio]", text), d
 
 
 def test_held_out_phrasings_never_occur_among_known_ones(known: list, held_out: list) -> None:
@@ -311,15 +336,18 @@ def test_strange_words_leave_the_command_in_order() -> None:
 
 
 def test_corpus_holds_no_held_out_wording() -> None:
-    texts = list(corpus(4000))
-    assert len(texts) == 4000
-    text = normalized(" . ".join(texts))
+    texts = list(corpus(9000))
+    assert len(texts) == 9000
+    text = f" {normalized(' . '.join(texts))} "
     for phrase in ("would you mind passing me", "drinking mug", "ripe apple", "kindly pass me", "reach for"):
         assert f" {phrase} " not in text
     assert " hand me " in text and " name the target " in text and " place of " in text
-    words = set(text.split())
-    for _, pool in load_lexicon().pools():
-        assert {w for t in pool.known for w in normalized(t).split() if "{" not in w} <= words, pool
+    lexicon, words = load_lexicon(), set(text.split())
+    for name, pool in lexicon.pools():
+        if name.removeprefix("nouns.") in lexicon.tests_only:
+            assert not any(f" {normalized(n)} " in text for n in pool.all_known()), name
+        else:
+            assert {w for t in pool.all_words() for w in normalized(t).split() if "{" not in w} <= words, name
     assert list(corpus(50)) == list(corpus(50)) and len(list(corpus(50))) == 50
 
 
@@ -387,7 +415,7 @@ def test_an_unlisted_twin_makes_a_name_ambiguous() -> None:
     places = {d.meaning[1] for d in make_dialogues(scene, rng, phrasing="known", count=40, shares={"place": 1})}
     assert "leftmost" in places and "rightmost" not in places
     counts = make_dialogues(scene, rng, phrasing="known", count=60, shares={"question": 1})
-    assert not [d for d in counts if d.meaning[1] == "count" and d.meaning[2] == "mug"]
+    assert not [d for d in counts if d.meaning[1] == "count" and d.meaning[2:4] == ("mug", "")]
 
 
 def test_relative_location_is_an_option() -> None:
@@ -463,11 +491,26 @@ def test_quiz_counts_what_is_there() -> None:
         scene = random_scene(rng, unlisted=0)
         for question, reply in quiz_turns(scene, rng, count=12):
             words = question.removeprefix("? count ").split()
+            if question.startswith("? number "):
+                among = sorted(of_what(scene, question.removeprefix("? number ")), key=lambda o: center(o)[0])
+                names = [f"{n} {o['color']} {o['category']}" for n, o in enumerate(among, 1)]
+                said = reply.split(", ")
+                assert len(said) == len(names) and all(a.startswith(b) for a, b in zip(said, names, strict=True))
+                counted["numbered"] += 1
             if question.startswith("? count") and words[-1] == "object":
                 number = sum(o["color"] == words[0] for o in scene["objects"])
                 assert reply == ("no", "one", "two", "three", "four")[number]
                 counted[reply] += 1
-    assert len(counted) >= 4, counted
+    assert len(counted) >= 5 and counted["numbered"] > 20, counted
+
+
+def of_what(scene: dict[str, Any], words: str) -> list[dict[str, Any]]:
+    """The objects that a quiz means by "thing", "red object" or "mug"."""
+    if words == "thing":
+        return in_view(scene)
+    if words.endswith(" object"):
+        return of_head(in_view(scene), "", words.removesuffix(" object"), "")
+    return of_head(in_view(scene), words, "", "")
 
 
 @pytest.fixture
@@ -476,8 +519,16 @@ def scenes_folder(tmp_path: Path) -> Path:
     folder.mkdir()
     rng = random.Random(9)
     lines = []
+    held_out = sorted(load_catalog().held_out)
     for index in range(16):
-        scene = random_scene(rng) | {"image": f"{index:06d}.jpg", "instances": f"{index:06d}.png"}
+        scene = random_scene(rng)
+        scene["pack"] = 1000
+        # As in the packs of the test range: some things are of kinds that training never shows.
+        for o in scene["objects"][: 2 if index % 2 else 0]:
+            kind = held_out[(index + o["id"]) % len(held_out)]
+            color = allowed_colors(kind, training=False)[index % 5]
+            o.update(category=kind, color=color, held_out=True)
+        scene |= {"image": f"{index:06d}.jpg", "instances": f"{index:06d}.png"}
         instances = np.zeros((480, 640), np.uint8)
         for o in scene["objects"]:
             x, y = (int(v) for v in center(o))
@@ -500,6 +551,14 @@ def test_write_test_set(scenes_folder: Path, tmp_path: Path) -> None:
     for row in rows:
         image = (out.parent / row["image"]).resolve()
         assert image.is_file() and not Path(row["image"]).is_absolute()
+        objects = scenes[image.name]["objects"]
+        about = {str(o["id"]): o for o in objects}
+        named = [about[k] for k in (str(row["id"]), *row["meaning"][5:]) if k in about]
+        strange = any(o.get("held_out") for o in named) or row["meaning"][2] in load_catalog().held_out
+        assert row["held_out_category"] == strange, row
+        assert (row["expected"] is not None) == (row["kind"] == "question") and row["meaning"][1] != "talk"
+        pair = (about[str(row["id"])]["category"], about[str(row["id"])]["color"]) if row["id"] else None
+        assert row["held_out_pair"] == (pair in held_out_pairs())
         if row["kind"] in ("absent", "question"):
             assert row["mask"] is None and row["attributes"] is None and row["id"] is None and not row["found"]
             assert (row["target"] is None) == (row["kind"] == "question")
@@ -512,6 +571,11 @@ def test_write_test_set(scenes_folder: Path, tmp_path: Path) -> None:
         target = by_id(scenes[image.name], row["id"])
         assert row["target"] == f"{target['color']} {target['category']}"
         assert set(row["attributes"]) == {"color", "shape", "location"}
+    samples = read_dataset(out, need_truth=True)
+    assert [sample.command for sample in samples] == [row["command"] for row in rows]
+    assert {"count", "color", "yes_no", "objects"} <= {row["expected"]["kind"] for row in rows if row["expected"]}
+    reached = Counter(row["kind"] for row in rows if row["held_out_category"])
+    assert sum(reached.values()) > 5 and len(reached) > 2, reached
     before = out.read_text()
     write_test_set(scenes_folder, out, seed=4, per_scene=4)
     assert out.read_text() == before
@@ -554,6 +618,9 @@ def _edited(tmp_path: Path, edit: Any) -> Path:
         (lambda d: d["uses"].pop("nail"), "hammer"),
         (lambda d: d["places"].pop("middle"), "places"),
         (lambda d: d["nouns"]["mug"].update(like=["goblet"]), "goblet"),
+        (lambda d: d["frames"]["known"].append("<hand it to> {the}."), "hand it to"),
+        (lambda d: d["frames"]["known"].append("(hand|give me {the}."), "parentheses"),
+        (lambda d: d["slots"]["take"].append("<find>") or d["slots"]["find"].append("<take>"), "hold each other"),
         (lambda d: d["questions"]["count"].update(known=[]), "questions.count"),
         (lambda d: d["shares"].pop("use"), "shares"),
     ],
@@ -584,8 +651,9 @@ def test_a_user_can_add_an_object_and_phrasings(tmp_path: Path) -> None:
 
 
 def test_every_catalog_kind_has_words_and_a_purpose() -> None:
-    lexicon = load_lexicon()
-    assert set(lexicon.nouns) == set(load_catalog().categories)
+    lexicon, catalog = load_lexicon(), load_catalog()
+    assert set(lexicon.nouns) - lexicon.photograph_only == {*catalog.categories, *catalog.held_out}
+    assert lexicon.tests_only == set(catalog.held_out)
     for name, noun in lexicon.nouns.items():
         assert noun.names.known[0] == name and noun.names.held_out
-        assert [u for u in lexicon.uses.values() if name in u.serves]
+        assert [u for u in lexicon.uses.values() if name in u.serves] or name in lexicon.tests_only

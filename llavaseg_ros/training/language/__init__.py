@@ -8,9 +8,11 @@ writes a DATA.jsonl with masks. Words are data: `lexicon.py` says how to add you
 
 from llavaseg_ros.training.language.dialogue import Dialogue, dialogue_turns, fast_turn
 from llavaseg_ros.training.language.generate import corpus, make_dialogues
-from llavaseg_ros.training.language.lexicon import KINDS, LANGUAGE_FILE, Lexicon, Phrasing, load_lexicon
+from llavaseg_ros.training.language.lexicon import KINDS, LANGUAGE_FILE, Lexicon, load_lexicon
+from llavaseg_ros.training.language.photographs import load_photographs
+from llavaseg_ros.training.language.phrases import Phrasing
 from llavaseg_ros.training.language.quiz import quiz_turns
-from llavaseg_ros.training.language.synthetic import random_scene
+from llavaseg_ros.training.language.synthetic import random_photograph, random_scene
 from llavaseg_ros.training.language.testset import write_test_set
 
 __all__ = [
@@ -23,8 +25,10 @@ __all__ = [
     "dialogue_turns",
     "fast_turn",
     "load_lexicon",
+    "load_photographs",
     "make_dialogues",
     "quiz_turns",
+    "random_photograph",
     "random_scene",
     "write_test_set",
 ]

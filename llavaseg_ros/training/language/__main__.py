@@ -16,7 +16,7 @@ def main() -> None:
         "--out", type=Path, required=True, help="the DATA.jsonl to write; masks go to a folder beside it"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--per-scene", type=int, default=3, help="commands a scene")
+    parser.add_argument("--per-scene", "--commands-per-scene", type=int, default=3, help="commands a scene")
     parser.add_argument("--phrasing", choices=("known", "held_out", "both"), default="both")
     parser.add_argument("--limit", type=int, default=None, help="use only the first scenes")
     args = parser.parse_args()

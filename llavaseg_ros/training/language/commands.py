@@ -9,10 +9,22 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from llavaseg_ros.training.language.lexicon import PLACES, RELATIONS, SIZES, Picker, Use
+from llavaseg_ros.training.language.lexicon import PLACES, RELATIONS, SIZES, Use
+from llavaseg_ros.training.language.phrases import Picker, Pool
 from llavaseg_ros.training.language.places import at_place, nearest_in_relation, of_size, one_in_relation
-from llavaseg_ros.training.language.words import AT, a, capital, listing, noun_phrase, reference, request, verb
+from llavaseg_ros.training.language.words import (
+    AT,
+    a,
+    capital,
+    in_frame,
+    listing,
+    noun_phrase,
+    reference,
+    request,
+    verb,
+)
 from llavaseg_ros.training.language.world import Head, Thing, World
 
 ANY = Head()
@@ -41,6 +53,7 @@ class Draft:
 
     evidence: what the reasoning looks at first: where the reference of a relation is, or all the mugs of which one is
     the leftmost. decide: the sentence of the reasoning that names the target. beside: the relation, as an attribute.
+    expected: see `Dialogue`.
     """
 
     kind: str
@@ -52,6 +65,7 @@ class Draft:
     meaning: tuple[str, ...] = field(default=())
     beside: str = ""
     evidence: str = ""
+    expected: dict[str, Any] = field(default_factory=dict)
 
 
 def meaning(kind: str, what: str, head: Head = ANY, ref: Thing | None = None) -> tuple[str, ...]:
@@ -77,9 +91,8 @@ def ask(head: Head, world: World) -> Callable[[Picker], str]:
     """Words that request what `head` names."""
 
     def say(picker: Picker) -> str:
-        bare, a_form = noun_phrase(head, picker, world.lexicon)
-        plain = bool(head.category or head.group)
-        return request(bare, a_form if plain else None, picker, world.lexicon)
+        phrase = noun_phrase(head, picker, world.lexicon)
+        return request(phrase, picker, world.lexicon, any_one=bool(head.category or head.group))
 
     return say
 
@@ -167,11 +180,11 @@ def use_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
             )
 
 
-def _wrapped(pools: str, key: str, head: Head, world: World) -> Callable[[Picker], str]:
+def _wrapped(pool: Pool, head: Head, world: World) -> Callable[[Picker], str]:
     def say(picker: Picker) -> str:
-        inner, _ = noun_phrase(head, picker, world.lexicon, inner=True)
-        bare = picker.pick(getattr(world.lexicon, pools)[key]).format(head=inner)
-        return request(bare, None, picker, world.lexicon)
+        inner = noun_phrase(head, picker, world.lexicon, inner=True)
+        bare = picker.pick(pool).format_map({"head": inner.bare, **inner.grammar})
+        return request(inner._replace(bare=bare), picker, world.lexicon, any_one=False)
 
     return say
 
@@ -179,7 +192,9 @@ def _wrapped(pools: str, key: str, head: Head, world: World) -> Callable[[Picker
 def place_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
     """ "the leftmost object", "the mug on the left side"."""
     # Without a kind or color the place alone decides: the harder and commoner case, so it comes first more often.
-    options = [(place, head) for head in [ANY, ANY, *world.heads()] for place in PLACES]
+    # What else is in an incomplete picture may stand further left than everything that is listed.
+    free = [ANY, ANY] if world.complete else []
+    options = [(place, head) for head in [*free, *world.heads()] for place in PLACES]
     rng.shuffle(options)
     for place, head in dict.fromkeys(options):
         thing = at_place(world.matching(head), place, world.aspect)
@@ -198,7 +213,7 @@ def place_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
             thing,
             decide,
             answer,
-            _wrapped("places", place, head, world),
+            _wrapped(world.lexicon.places[place], head, world),
             meaning("place", place, head),
             evidence="" if head == ANY else candidates(head, world),
         )
@@ -206,7 +221,8 @@ def place_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
 
 def size_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
     """ "the biggest object", "the small mug"."""
-    options = [(size, head) for head in [ANY, *world.heads()] for size in SIZES]
+    free = [ANY] if world.complete else []
+    options = [(size, head) for head in [*free, *world.heads()] for size in SIZES]
     rng.shuffle(options)
     for size, head in options:
         thing = of_size(world.matching(head), size)
@@ -214,7 +230,7 @@ def size_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
             continue
         decide = f"The {size}{'' if head == ANY else ' ' + head.says} is the {thing.name}."
         answer = f"{_is(thing, world)} the {size} {head.says}."
-        say = _wrapped("sizes", size, head, world)
+        say = _wrapped(world.lexicon.sizes[size], head, world)
         means = meaning("size", size, head)
         evidence = "" if head == ANY else candidates(head, world)
         yield Draft("size", thing.name, thing, decide, answer, say, means, evidence=evidence)
@@ -233,11 +249,14 @@ def references(world: World) -> list[tuple[Thing, bool]]:
 
 def _say_relation(relation: str, head: Head, ref: Thing, with_color: bool, world: World) -> Callable[[Picker], str]:
     def say(picker: Picker) -> str:
-        lexicon = world.lexicon
-        inner, _ = noun_phrase(head, picker, lexicon, inner=True)
-        named = reference(ref, with_color or picker.rng.random() < 0.3, picker, lexicon)
-        words = picker.pick(lexicon.how).format(head=inner, rel=picker.pick(lexicon.relations[relation]), ref=named)
-        return request(words, None, picker, lexicon)
+        lexicon, rng = world.lexicon, picker.rng
+        inner = noun_phrase(head, picker, lexicon, inner=True)
+        named = reference(ref, with_color or rng.random() < 0.3, picker, lexicon)
+        rel = picker.pick(lexicon.relations[relation])
+        if rng.random() < lexicon.relation_request_probability:
+            return in_frame(picker.pick(lexicon.relation_requests), inner, head=inner.bare, rel=rel, ref=named)
+        words = picker.pick(lexicon.how).format_map({"head": inner.bare, "rel": rel, "ref": named, **inner.grammar})
+        return request(inner._replace(bare=words), picker, lexicon, any_one=False)
 
     return say
 
@@ -251,7 +270,7 @@ def relation_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
     for ref, colored, relation in options:
         head = ANY
         thing = nearest_in_relation(world.shown, relation, ref)
-        shared = thing is None or rng.random() < 0.3
+        shared = thing is None or not world.complete or rng.random() < 0.3
         if shared:
             # Of several mugs or red things, the one beside the reference; now and then also a kind that stands alone
             # in the scene.

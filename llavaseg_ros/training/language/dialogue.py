@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 NAME_TURN = "Name the target."
 DESCRIBE_TURN = "Describe it."
@@ -18,7 +19,8 @@ class Dialogue:
     it is absent; "" for questions. found: the target is there. answer: one sentence for the person. color, shape,
     location: attributes of a found target, else "". phrasing: "known" or "held_out". meaning: what the command says
     in machine words, for tests and for tables: the kind, then (what, head category, head color, head group, id of the
-    reference or ""); see `commands.py` and `questions.py`.
+    reference or ""); see `commands.py` and `questions.py`. expected: what a right answer to a question says, as
+    `evaluation.answers` reads it; empty for commands and small talk.
     """
 
     kind: str
@@ -33,6 +35,7 @@ class Dialogue:
     location: str = ""
     phrasing: str = "known"
     meaning: tuple[str, ...] = ()
+    expected: dict[str, Any] = field(default_factory=dict)
 
 
 def name_reply(d: Dialogue) -> str:

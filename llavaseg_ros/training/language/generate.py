@@ -10,10 +10,12 @@ from typing import Any
 from llavaseg_ros.training.language import commands, questions
 from llavaseg_ros.training.language.commands import Draft
 from llavaseg_ros.training.language.dialogue import Dialogue, dialogue_turns, fast_turn
-from llavaseg_ros.training.language.lexicon import KINDS, Lexicon, Phrasing, Picker, load_lexicon
+from llavaseg_ros.training.language.lexicon import KINDS, Lexicon, load_lexicon
+from llavaseg_ros.training.language.photographs import load_photographs
+from llavaseg_ros.training.language.phrases import Phrasing, Picker
 from llavaseg_ros.training.language.quiz import quiz_turns
-from llavaseg_ros.training.language.synthetic import random_scene
-from llavaseg_ros.training.language.words import AT, spoken, verb
+from llavaseg_ros.training.language.synthetic import random_photograph, random_scene
+from llavaseg_ros.training.language.words import AT, spoken, verb, with_typo
 from llavaseg_ros.training.language.world import World
 from llavaseg_ros.training.scenes.catalog import load_catalog
 
@@ -29,6 +31,7 @@ DRAFTERS: dict[str, Callable[[World, random.Random], Iterator[Draft]]] = {
 }
 _RESTARTS = 3
 _WORDINGS = 24
+_PHOTOGRAPHS = 0.1
 
 
 class _Source:
@@ -49,7 +52,9 @@ class _Source:
         return None
 
 
-def _worded(draft: Draft, world: World, rng: random.Random, phrasing: Phrasing, relative: float) -> Dialogue | None:
+def _worded(
+    draft: Draft, world: World, rng: random.Random, phrasing: Phrasing, relative: float, typos: float
+) -> Dialogue | None:
     for _ in range(_WORDINGS):
         picker = Picker(rng, phrasing)
         text = draft.say(picker)
@@ -57,6 +62,9 @@ def _worded(draft: Draft, world: World, rng: random.Random, phrasing: Phrasing, 
             break
     else:
         return None
+    command = spoken(text, picker, world.lexicon)
+    if rng.random() < typos:
+        command = with_typo(command, world.lexicon, rng)
     thing = draft.thing
     steps = [draft.evidence, draft.decide]
     if thing and not draft.decide.endswith(f" {AT[thing.location]}."):
@@ -66,7 +74,7 @@ def _worded(draft: Draft, world: World, rng: random.Random, phrasing: Phrasing, 
         location = f"{location}, {draft.beside}"
     return Dialogue(
         kind=draft.kind,
-        command=spoken(text, picker, world.lexicon),
+        command=command,
         target_id=thing.id if thing else None,
         reasoning=" ".join(filter(None, steps)),
         target=draft.target,
@@ -77,6 +85,7 @@ def _worded(draft: Draft, world: World, rng: random.Random, phrasing: Phrasing, 
         location=location,
         phrasing=phrasing,
         meaning=draft.meaning,
+        expected=draft.expected,
     )
 
 
@@ -88,6 +97,7 @@ def make_dialogues(
     count: int,
     shares: Mapping[str, float] | None = None,
     relative_location: float = 0.0,
+    typos: bool = True,
     lexicon: Lexicon | None = None,
 ) -> list[Dialogue]:
     """Up to `count` dialogues about a scene, all with different commands, each with a target that its command singles
@@ -95,9 +105,9 @@ def make_dialogues(
 
     scene: one line of `scenes.jsonl`. shares: weight of each kind, by default those of the language file; a kind that
     the scene does not permit gives its share to the others. relative_location: share of relation commands whose
-    location attribute also says the relation ("front left, left of the blue bowl"). lexicon: by default the package's
-    language file. Returns fewer than `count` only when the scene has no more to say. The same rng state gives the
-    same dialogues.
+    location attribute also says the relation ("front left, left of the blue bowl"). typos: a few known commands hold a
+    mistyped word. lexicon: by default the package's language file. Returns fewer than `count` only when the scene has
+    no more to say. The same rng state gives the same dialogues.
     """
     world = World(scene, lexicon or load_lexicon())
     weights = dict(shares or world.lexicon.shares)
@@ -107,6 +117,7 @@ def make_dialogues(
     weights = {k: w for k, w in weights.items() if w > 0}
     sources = {k: _Source(k, world, rng) for k in weights}
     wanted = dict.fromkeys(weights, 0)
+    typo_share = world.lexicon.typo_probability if typos and phrasing == "known" else 0.0
     dialogues: list[Dialogue] = []
     seen: set[str] = set()
     while len(dialogues) < count and weights:
@@ -117,7 +128,7 @@ def make_dialogues(
         if draft is None:
             del weights[kind]
             continue
-        dialogue = _worded(draft, world, rng, phrasing, relative_location)
+        dialogue = _worded(draft, world, rng, phrasing, relative_location, typo_share)
         if dialogue is None or dialogue.command in seen:
             continue
         seen.add(dialogue.command)
@@ -129,19 +140,22 @@ def make_dialogues(
 def corpus(n: int, *, seed: int = 0) -> Iterator[str]:
     """`n` texts in known phrasings, for training a tokenizer without any scene on disk.
 
-    First every known phrase of the language file and every shape of the catalog, so that no rare word is missed; then
-    commands, replies and extra turns about random scenes.
+    First every word of the known phrases, in some of them, and every shape, so that no rare word is missed; then
+    commands, replies and extra turns about random scenes and photographs. Kinds that are held out are not named.
     """
-    rng = random.Random(seed)
-    phrases = [re.sub(r"\{\w+\}", "mug", text) for _, pool in load_lexicon().pools() for text in pool.known]
-    texts = phrases + [f"{c.name}: {c.shape}" for c in load_catalog().categories.values()]
+    rng, lexicon = random.Random(seed), load_lexicon()
+    for_tests = {f"nouns.{kind}" for kind in lexicon.tests_only}
+    pools = [pool for name, pool in lexicon.pools() if name not in for_tests]
+    texts = [re.sub(r"\{\w+\}", "mug", text) for pool in pools for text in pool.all_words()]
+    shapes = {c.name: c.shape for c in load_catalog().categories.values()} | load_photographs().shapes
+    texts += [f"{kind}: {shape}" for kind, shape in shapes.items()]
     made = 0
     while True:
         yield from texts[: n - made]
         made += len(texts)
         if made >= n:
             return
-        scene = random_scene(rng)
+        scene = random_photograph(rng) if rng.random() < _PHOTOGRAPHS else random_scene(rng)
         texts = []
         for d in make_dialogues(scene, rng, phrasing="known", count=8):
             texts += [text for turn in (*dialogue_turns(d), fast_turn(d)) for text in turn]

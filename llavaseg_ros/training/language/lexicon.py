@@ -3,19 +3,23 @@
 To add an object of your own: give it an entry in `data/catalog.yaml` (colors, shape) and one under `nouns:` in
 `data/language.yaml` (names and plural), and list it under `serves:` of at least one purpose in `uses:`. To add
 phrasings, append to the `known` side of a pool; keep some on the `held_out` side, so that the test says how the model
-takes words it has not met. `load_lexicon(path)` checks a file and names what is wrong with it.
+takes words it has not met. `load_lexicon(path)` checks a file and names what is wrong with it. Things that only
+photographs show have their words in `data/photographs.yaml`, which is read along.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
+
+from llavaseg_ros.training.language.photographs import load_photographs, with_photographs
+from llavaseg_ros.training.language.phrases import Pool, normalized, read_pool
+from llavaseg_ros.training.scenes.catalog import load_catalog
 
 LANGUAGE_FILE = Path(__file__).resolve().parent.parent / "data" / "language.yaml"
 KINDS = ("name", "color", "use", "place", "relation", "size", "absent", "question")
@@ -27,24 +31,6 @@ PLACES = (
 RELATIONS = ("left of", "right of", "in front of", "behind", "next to")
 SIZES = ("biggest", "smallest")
 QUESTIONS = ("count", "color", "is there", "beside", "where", "list")
-
-Phrasing = Literal["known", "held_out"]
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Ways to say one thing: those that training may use, and those that only tests use."""
-
-    known: tuple[str, ...]
-    held_out: tuple[str, ...] = ()
-
-    def only(self, *placeholders: str) -> Pool:
-        """The entries that hold one of `placeholders`."""
-
-        def keep(entries: tuple[str, ...]) -> tuple[str, ...]:
-            return tuple(e for e in entries if any(p in e for p in placeholders))
-
-        return Pool(keep(self.known), keep(self.held_out))
 
 
 @dataclass(frozen=True)
@@ -91,14 +77,21 @@ class Talk:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The whole of `language.yaml`."""
+    """The whole of `language.yaml`, with the words of the photographs.
+
+    tests_only: kinds that the catalog holds out; all their words are only for tests. photographed: kinds that
+    photographs show, photograph_only: those of them that no rendered scene shows.
+    """
 
     shares: dict[str, float]
+    typo_probability: float
     frames: Pool
     phrase_frames: Pool
     fillers: Pool
     filler_probability: float
     some: frozenset[str]
+    adjectives: Pool
+    adjective_probability: float
     groups: dict[str, Group]
     nouns: dict[str, Noun]
     things: Pool
@@ -108,6 +101,8 @@ class Lexicon:
     places: dict[str, Pool]
     relations: dict[str, Pool]
     how: Pool
+    relation_requests: Pool
+    relation_request_probability: float
     sizes: dict[str, Pool]
     use_frames_to: Pool
     use_frames_goal: Pool
@@ -116,6 +111,20 @@ class Lexicon:
     questions: dict[str, Pool]
     question_shares: dict[str, float]
     talk: dict[str, Talk]
+    tests_only: frozenset[str]
+    photographed: frozenset[str]
+    photograph_only: frozenset[str]
+
+    @cached_property
+    def rendered(self) -> tuple[str, ...]:
+        """The kinds that rendered training scenes show."""
+        return tuple(k for k in self.nouns if k not in self.tests_only and k not in self.photograph_only)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Every word of every known phrase, in small letters."""
+        phrases = (phrase for _, pool in self.pools() for phrase in pool.all_words())
+        return frozenset(word for phrase in phrases for word in normalized(phrase).split())
 
     def pools(self) -> Iterator[tuple[str, Pool]]:
         """Every pool with its place in the file, for counting and checking."""
@@ -124,7 +133,9 @@ class Lexicon:
         yield "things", self.things
         yield "color_phrases", self.color_phrases
         yield "named_color_phrases", self.named_color_phrases
+        yield "adjectives", self.adjectives
         yield "how", self.how
+        yield "relation_requests", self.relation_requests
         yield "use_frames.to", self.use_frames_to
         yield "use_frames.goal", self.use_frames_goal
         yield "use_color", self.use_color
@@ -143,146 +154,121 @@ class Lexicon:
             yield f"talk.{name}", talk.says
 
 
-class Picker:
-    """Draws from pools for one command. With phrasing "held_out", `used_held_out` tells whether any draw was from
-    that side.
-    """
+class _Reader:
+    """The sections of a language file, each checked as it is read."""
 
-    def __init__(self, rng: random.Random, phrasing: Phrasing) -> None:
-        if phrasing not in ("known", "held_out"):
-            raise ValueError(f"phrasing is {phrasing!r}; expected 'known' or 'held_out'")
-        self.rng = rng
-        self.phrasing = phrasing
-        self.used_held_out = False
+    def __init__(self, data: dict[str, Any], where: str) -> None:
+        self.data, self.where = data, where
+        self.slots: dict[str, list[str]] = data.get("slots", {})
 
-    def pick(self, pool: Pool) -> str:
-        """One entry, evenly; with phrasing "held_out" from that side in half of the draws."""
-        if self.phrasing == "held_out" and pool.held_out and self.rng.random() < 0.5:
-            self.used_held_out = True
-            return self.rng.choice(pool.held_out)
-        return self.rng.choice(pool.known)
+    def pool(self, entry: Any, at: str) -> Pool:
+        return read_pool(entry, f"{self.where}: {at}", self.slots)
 
-    def name(self, pool: Pool) -> str:
-        """One name of a kind: the usual one more often than its synonyms."""
-        if self.rng.random() < 0.5:
-            return pool.known[0]
-        return self.pick(pool)
+    def top(self, name: str) -> Pool:
+        return self.pool(self.data[name], name)
 
-    def filler(self, pool: Pool) -> str:
-        """Filler words do not make a phrasing a held-out one, so this draw is not noted."""
-        held_out = self.phrasing == "held_out" and self.rng.random() < 0.5
-        return self.rng.choice(pool.held_out if held_out else pool.known)
+    def section(self, name: str, expected: tuple[str, ...]) -> dict[str, Pool]:
+        entries = self.data[name]
+        if set(entries) != set(expected):
+            raise ValueError(f"{self.where}: `{name}` has {sorted(entries)}; expected {sorted(expected)}")
+        return {key: self.pool(entries[key], f"{name}.{key}") for key in expected}
 
+    def use_frames(self, key: str) -> Pool:
+        # Written the other way round (side, then slot), because the two slots are read together.
+        entry = self.data["use_frames"]
+        return self.pool({side: entry[side][key] for side in ("known", "held_out")}, f"use_frames.{key}")
 
-def normalized(text: str) -> str:
-    """Text without case and punctuation, to compare phrasings."""
-    kept = "".join(c if c.isalnum() or c in "{}'" else " " for c in text.lower())
-    return " ".join(kept.split())
+    def nouns(self) -> dict[str, Noun]:
+        entries = self.data["nouns"]
+        like: dict[str, set[str]] = {name: set(entry.get("like", ())) for name, entry in entries.items()}
+        for name, entry in entries.items():
+            for other in (*entry.get("like", ()), *entry.get("covers", ())):
+                if other not in entries:
+                    raise ValueError(f"{self.where}: nouns.{name} names {other!r}, which has no entry under `nouns`")
+                like[other].add(name)
+        return {
+            name: Noun(
+                self.pool(entry, f"nouns.{name}"),
+                entry["plural"],
+                bool(entry.get("plural_only", False)),
+                frozenset(entry.get("covers", ())),
+                frozenset(like[name] | set(entry.get("covers", ()))),
+            )
+            for name, entry in entries.items()
+        }
 
+    def groups(self) -> dict[str, Group]:
+        return {
+            name: Group(self.pool(e, f"groups.{name}"), frozenset(e["of"]), frozenset(e.get("also", ())), e["plural"])
+            for name, e in self.data["groups"].items()
+        }
 
-def _pool(entry: Any, where: str) -> Pool:
-    if not isinstance(entry, dict) or not entry.get("known"):
-        raise ValueError(f"{where}: expected a mapping with a non-empty list `known` and a list `held_out`")
-    known, held_out = tuple(entry["known"]), tuple(entry.get("held_out") or ())
-    for text in known + held_out:
-        if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{where}: {text!r} is not a text; put it in quotes")
-    both = {normalized(t) for t in known} & {normalized(t) for t in held_out}
-    if both:
-        raise ValueError(f"{where}: {sorted(both)} is both known and held out")
-    return Pool(known, held_out)
+    def uses(self) -> dict[str, Use]:
+        uses = {}
+        for name, entry in self.data["uses"].items():
+            pools = (self.pool(entry[key], f"uses.{name}.{key}") for key in ("to", "goal", "say"))
+            also = frozenset(entry.get("also", ()))
+            uses[name] = Use(tuple(entry["serves"]), also, entry["can"], entry["used_to"], *pools)
+        return uses
 
-
-def _pools(data: dict[str, Any], section: str, expected: tuple[str, ...], where: str) -> dict[str, Pool]:
-    if set(data[section]) != set(expected):
-        raise ValueError(f"{where}: `{section}` has {sorted(data[section])}; expected {sorted(expected)}")
-    return {name: _pool(data[section][name], f"{where}: {section}.{name}") for name in expected}
-
-
-def _nouns(data: dict[str, Any], where: str) -> dict[str, Noun]:
-    like: dict[str, set[str]] = {name: set(entry.get("like", ())) for name, entry in data.items()}
-    for name, entry in data.items():
-        for other in (*entry.get("like", ()), *entry.get("covers", ())):
-            if other not in data:
-                raise ValueError(f"{where}: nouns.{name} names {other!r}, which has no entry under `nouns`")
-            like[other].add(name)
-    return {
-        name: Noun(
-            _pool(entry, f"{where}: nouns.{name}"),
-            entry["plural"],
-            bool(entry.get("plural_only", False)),
-            frozenset(entry.get("covers", ())),
-            frozenset(like[name] | set(entry.get("covers", ()))),
-        )
-        for name, entry in data.items()
-    }
-
-
-def _uses(data: dict[str, Any], where: str) -> dict[str, Use]:
-    uses = {}
-    for name, entry in data.items():
-        at = f"{where}: uses.{name}"
-        pools = (_pool(entry[key], f"{at}.{key}") for key in ("to", "goal", "say"))
-        uses[name] = Use(
-            tuple(entry["serves"]), frozenset(entry.get("also", ())), entry["can"], entry["used_to"], *pools
-        )
-    return uses
+    def talk(self) -> dict[str, Talk]:
+        return {n: Talk(self.pool(e, f"talk.{n}"), e["reply"]) for n, e in self.data["talk"].items()}
 
 
 @lru_cache(maxsize=4)
 def load_lexicon(path: Path = LANGUAGE_FILE) -> Lexicon:
-    """Reads and checks a language file.
+    """Reads and checks a language file, and adds the words of the photographs.
 
-    Raises ValueError, naming file and entry, when a phrase is both known and held out, a section is missing
-    something, a group or a purpose names a kind that has no noun, or a kind serves no purpose.
+    Raises ValueError, naming file and entry, when a phrase is both known and held out, a choice cannot be read, a
+    section is missing something, a group or a purpose names a kind that has no noun, or a kind serves no purpose.
     """
-    data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    where = str(path)
-    nouns = _nouns(data["nouns"], where)
-    groups = {
-        name: Group(_pool(e, f"{where}: groups.{name}"), frozenset(e["of"]), frozenset(e.get("also", ())), e["plural"])
-        for name, e in data["groups"].items()
-    }
-    uses = _uses(data["uses"], where)
+    data = yaml.load(Path(path).read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    where, photographs, tests_only = str(path), load_photographs(), frozenset(load_catalog().held_out)
+    read = _Reader(with_photographs(data, photographs), where)
+    nouns, groups, uses = read.nouns(), read.groups(), read.uses()
     for section, kinds in [(f"groups.{n}", g.of | g.also) for n, g in groups.items()] + [
         (f"uses.{n}", u.also.union(u.serves)) for n, u in uses.items()
     ]:
         unknown = sorted(kinds - set(nouns))
         if unknown:
             raise ValueError(f"{where}: {section} names {unknown}, which have no entry under `nouns`")
-    idle = sorted(set(nouns) - {c for u in uses.values() for c in u.serves})
+    idle = sorted(set(nouns) - tests_only - {c for u in uses.values() for c in u.serves})
     if idle:
         raise ValueError(f"{where}: {idle} serve no purpose; list each under `serves` of an entry of `uses`")
     if set(data["shares"]) != set(KINDS):
         raise ValueError(f"{where}: `shares` has {sorted(data['shares'])}; expected {sorted(KINDS)}")
-    frames = _pool(data["frames"], f"{where}: frames")
+    frames = read.top("frames")
+    some = read.pool({"known": read.data["some"]}, "some")
     return Lexicon(
         shares={k: float(v) for k, v in data["shares"].items()},
+        typo_probability=float(data["typo_probability"]),
         frames=frames,
         phrase_frames=frames.only("{the}", "{bare}"),
-        fillers=_pool(data["fillers"], f"{where}: fillers"),
+        fillers=read.top("fillers"),
         filler_probability=float(data["filler_probability"]),
-        some=frozenset(data["some"]),
+        some=frozenset(some.all_known()),
+        adjectives=read.top("adjectives"),
+        adjective_probability=float(data["adjective_probability"]),
         groups=groups,
         nouns=nouns,
-        things=_pool(data["things"], f"{where}: things"),
-        color_phrases=_pool(data["color_phrases"], f"{where}: color_phrases"),
-        named_color_phrases=_pool(data["named_color_phrases"], f"{where}: named_color_phrases"),
+        things=read.top("things"),
+        color_phrases=read.top("color_phrases"),
+        named_color_phrases=read.top("named_color_phrases"),
         near_colors=frozenset(frozenset(pair) for pair in data["near_colors"]),
-        places=_pools(data, "places", PLACES, where),
-        relations=_pools(data, "relations", RELATIONS, where),
-        how=_pool(data["how"], f"{where}: how"),
-        sizes=_pools(data, "sizes", SIZES, where),
-        use_frames_to=_side(data["use_frames"], "to", where),
-        use_frames_goal=_side(data["use_frames"], "goal", where),
-        use_color=_pool(data["use_color"], f"{where}: use_color"),
+        places=read.section("places", PLACES),
+        relations=read.section("relations", RELATIONS),
+        how=read.top("how"),
+        relation_requests=read.top("relation_requests"),
+        relation_request_probability=float(data["relation_request_probability"]),
+        sizes=read.section("sizes", SIZES),
+        use_frames_to=read.use_frames("to"),
+        use_frames_goal=read.use_frames("goal"),
+        use_color=read.top("use_color"),
         uses=uses,
-        questions=_pools(data, "questions", QUESTIONS, where),
+        questions=read.section("questions", QUESTIONS),
         question_shares={k: float(v) for k, v in data["question_shares"].items()},
-        talk={n: Talk(_pool(e, f"{where}: talk.{n}"), e["reply"]) for n, e in data["talk"].items()},
+        talk=read.talk(),
+        tests_only=tests_only & set(nouns),
+        photographed=frozenset(photographs.names.values()),
+        photograph_only=frozenset(photographs.shapes),
     )
-
-
-def _side(entry: dict[str, Any], key: str, where: str) -> Pool:
-    """`use_frames` is written the other way round (side, then slot), because its two slots are read together."""
-    return _pool({"known": entry["known"][key], "held_out": entry["held_out"][key]}, f"{where}: use_frames.{key}")

@@ -100,7 +100,7 @@ def _along(thing: Thing, relation: str, ref: Thing) -> tuple[float, float]:
     return (dy, abs(dx)) if relation == "in front of" else (-dy, abs(dx))
 
 
-def _clearly(thing: Thing, relation: str, ref: Thing) -> bool:
+def clearly(thing: Thing, relation: str, ref: Thing) -> bool:
     """True when nobody would deny the relation."""
     along, across = _along(thing, relation, ref)
     if along < 0.06 or across > along:
@@ -142,7 +142,7 @@ def nearest_in_relation(things: Sequence[Thing], relation: str, ref: Thing) -> T
     if not ranked or ranked[0][0] > limit or (len(ranked) > 1 and ranked[1][0] < ratio * ranked[0][0]):
         return None
     best = ranked[0][2]
-    return best if relation == "next to" or _clearly(best, relation, ref) else None
+    return best if relation == "next to" or clearly(best, relation, ref) else None
 
 
 def one_in_relation(things: Sequence[Thing], relation: str, ref: Thing) -> Thing | None:
@@ -155,5 +155,5 @@ def one_in_relation(things: Sequence[Thing], relation: str, ref: Thing) -> Thing
         if not ranked or ranked[0][0] > MAX_BESIDE or (len(ranked) > 1 and ranked[1][0] < 1.6 * ranked[0][0]):
             return None
         return ranked[0][2]
-    there = [t for t in others if _clearly(t, relation, ref)]
+    there = [t for t in others if clearly(t, relation, ref)]
     return there[0] if len(there) == 1 and sum(_perhaps(t, relation, ref) for t in others) == 1 else None

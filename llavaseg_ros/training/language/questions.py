@@ -4,53 +4,36 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from llavaseg_ros.training.language.commands import (
-    ANY,
-    Draft,
-    ask,
-    candidates,
-    meaning,
-    references,
-    say_use,
-    whereabouts,
+from llavaseg_ros.training.language.commands import Draft, ask, meaning, references, say_use, whereabouts
+from llavaseg_ros.training.language.counting import count_question, may_be_absent
+from llavaseg_ros.training.language.lexicon import RELATIONS
+from llavaseg_ros.training.language.phrases import Picker, Pool
+from llavaseg_ros.training.language.places import clearly, nearest_in_relation
+from llavaseg_ros.training.language.words import (
+    AT,
+    a,
+    capital,
+    enumeration,
+    in_frame,
+    listing,
+    noun_phrase,
+    reference,
+    verb,
 )
-from llavaseg_ros.training.language.lexicon import RELATIONS, Picker, Pool
-from llavaseg_ros.training.language.places import nearest_in_relation
-from llavaseg_ros.training.language.words import AT, NUMBERS, a, capital, listing, noun_phrase, reference, verb
 from llavaseg_ros.training.language.world import Head, Thing, World
-from llavaseg_ros.training.scenes.catalog import held_out_pairs, load_catalog
+from llavaseg_ros.training.scenes.catalog import load_catalog
 
-MAX_COUNT = 5
-
-
-def may_be_absent(head: Head, world: World) -> bool:
-    """True when nothing in the scene, hidden or not, comes near to what `head` says.
-
-    A mug is near to a cup, and an orange box near to a red one: a person might mean it, so the other is not called
-    absent. Pairs of kind and color that training never shows are left out, or the model would learn that they never
-    exist.
-    """
-    lexicon = world.lexicon
-    if head.category and head.color and (head.category, head.color) in held_out_pairs():
-        return False
-    for thing in world.present:
-        near_kind = (
-            not head.category or thing.category == head.category or thing.category in lexicon.nouns[head.category].like
-        )
-        near_color = (
-            not head.color or thing.color == head.color or frozenset((thing.color, head.color)) in lexicon.near_colors
-        )
-        if near_kind and near_color:
-            return False
-    return True
+EDGE_OF_PLACE = 0.02  # of the image's width or height: nobody disputes the place of a thing so far from the next one
 
 
 def _absent_head(world: World, rng: random.Random) -> Head:
     """A random thing to ask for, rather near to what is there: only `may_be_absent` says whether it can be used."""
-    catalog, nouns = load_catalog(), list(world.lexicon.nouns)
-    there = rng.choice(world.listed) if world.listed else None
-    way = rng.random()
+    catalog, nouns = load_catalog(), world.absent_kinds()
+    # Beside one listed mango there may be others, of any color.
+    there = rng.choice(world.listed) if world.listed and world.complete else None
+    way = rng.random() if world.complete else 1.0
     if way < 0.35 and there is not None:
         # The right kind in a wrong color.
         colors = (
@@ -71,13 +54,15 @@ def absent_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
     scenes.
     """
     lexicon = world.lexicon
-    kinds = {t.category for t in world.present}
+    kinds, absent_kinds = {t.category for t in world.present}, world.absent_kinds()
     for _ in range(60):
         if rng.random() < 0.12:
             name = rng.choice(list(lexicon.uses))
             use = lexicon.uses[name]
             head = Head(category=use.serves[0])
-            if len(use.serves) > 1 or kinds & use.also.union(use.serves) or not may_be_absent(head, world):
+            if len(use.serves) > 1 or head.category not in absent_kinds or not may_be_absent(head, world):
+                continue
+            if kinds & use.also:
                 continue
             say, what = say_use(use, "", world), name
         else:
@@ -91,68 +76,8 @@ def absent_drafts(world: World, rng: random.Random) -> Iterator[Draft]:
         yield Draft("absent", head.says, None, none, missing, say, meaning("absent", what, head))
 
 
-def _question(what: str, answer: str, say: Callable[[Picker], str], head: Head = ANY, evidence: str = "") -> Draft:
-    return Draft("question", "", None, answer, answer, say, meaning("question", what, head), evidence=evidence)
-
-
-def _plural(head: Head, world: World) -> str:
-    """ "mugs", "red things"; the commonest word, as counting is hard enough."""
-    if head.category:
-        noun = world.lexicon.nouns[head.category].plural
-    else:
-        noun = world.lexicon.groups[head.group].plural if head.group else "objects"
-    return f"{head.color} {noun}".strip()
-
-
-def countable(head: Head, world: World) -> int | None:
-    """How many there are, or None where a half-hidden thing or a loose use of the word makes that a matter of taste."""
-    lexicon = world.lexicon
-    matches = world.matching(head)
-    limit = MAX_COUNT if head != ANY else len(NUMBERS) - 1
-    if not all(t.listed and head.means(t, lexicon) for t in matches) or len(matches) > limit:
-        return None
-    if not matches:
-        return 0 if not (head.category or head.color) or may_be_absent(head, world) else None
-    hidden = sum(head.may_mean(t, lexicon) for t in world.present) > len(matches)
-    return None if hidden else len(matches)
-
-
-def count_question(world: World, rng: random.Random) -> Draft | None:
-    """ "How many mugs are there?": none to five; "how many objects?": all of them."""
-    lexicon = world.lexicon
-    way = rng.random()
-    several = [h for h in world.heads() if h.category]
-    if way < 0.35 and several:
-        head = rng.choice(several)
-    elif way < 0.55 and world.listed:
-        head = Head(category=rng.choice(world.listed).category)
-    elif way < 0.75 and world.listed:
-        head = Head(color=rng.choice(world.listed).color)
-    elif way < 0.80:
-        head = Head(group=rng.choice(list(lexicon.groups)))
-    elif way < 0.90:
-        head = ANY
-    else:
-        head = Head(category=rng.choice(list(lexicon.nouns)))
-    if head.category and lexicon.nouns[head.category].plural_only:
-        return None
-    number = countable(head, world)
-    if number is None or (head.group and number == 0 and any(head.may_mean(t, lexicon) for t in world.present)):
-        return None
-    many = _plural(head, world)
-    one = (
-        head.says
-        if not head.group
-        else many.replace(lexicon.groups[head.group].plural, lexicon.groups[head.group].names.known[0])
-    )
-    answer = f"There is one {one}." if number == 1 else f"There are {NUMBERS[number]} {many}."
-    asked = rng.choice((many, f"{head.color} things")) if head.color and not head.category else many
-    evidence = candidates(head, world) if number else ""
-
-    def say(picker: Picker) -> str:
-        return picker.pick(lexicon.questions["count"]).format(plural=asked)
-
-    return _question("count", answer, say, head, evidence)
+def _question(what: str, answer: str, say: Callable[[Picker], str], head: Head, expected: dict[str, Any]) -> Draft:
+    return Draft("question", "", None, answer, answer, say, meaning("question", what, head), expected=expected)
 
 
 def color_question(world: World, rng: random.Random) -> Draft | None:
@@ -164,13 +89,14 @@ def color_question(world: World, rng: random.Random) -> Draft | None:
     thing = rng.choice(options)
     head = Head(category=thing.category)
     answer = f"The {thing.category} {verb(thing.category, lexicon)} {thing.color}."
-    return _question("color", answer, _about(lexicon.questions["color"], head, world), head)
+    say = _about(lexicon.questions["color"], head, world)
+    return _question("color", answer, say, head, {"kind": "color", "value": thing.color})
 
 
 def _about(pool: Pool, head: Head, world: World) -> Callable[[Picker], str]:
     def say(picker: Picker) -> str:
-        bare, a_form = noun_phrase(head, picker, world.lexicon, inner=True)
-        return picker.pick(pool).format(the=f"the {bare}", a=a_form)
+        phrase = noun_phrase(head, picker, world.lexicon, inner=True)
+        return in_frame(picker.pick(pool), phrase)
 
     return say
 
@@ -186,20 +112,22 @@ def is_there_question(world: World, rng: random.Random) -> Draft | None:
             if heads:
                 head = rng.choice(heads)
                 answer = f"Yes, there {verb(thing.category, lexicon)} {a(thing.name, thing.category, lexicon)}."
-                return _question("is there", answer, _about(pool, head, world), head)
+                expected = {"kind": "yes_no", "value": True}
+                return _question("is there", answer, _about(pool, head, world), head, expected)
         return None
     for _ in range(20):
         head = _absent_head(world, rng)
         if may_be_absent(head, world):
-            return _question(
-                "is there", f"No, there {verb(head.category, lexicon)} no {head.says}.", _about(pool, head, world), head
-            )
+            answer = f"No, there {verb(head.category, lexicon)} no {head.says}."
+            return _question("is there", answer, _about(pool, head, world), head, {"kind": "yes_no", "value": False})
     return None
 
 
 def beside_question(world: World, rng: random.Random) -> Draft | None:
     """ "What is left of the bowl?"."""
     lexicon = world.lexicon
+    if not world.complete:
+        return None
     options = [(ref, colored, relation) for ref, colored in references(world) for relation in RELATIONS]
     rng.shuffle(options)
     for ref, colored, relation in options:
@@ -214,6 +142,9 @@ def beside_question(world: World, rng: random.Random) -> Draft | None:
             )
 
         answer = f"{capital(relation)} the {ref.name} {verb(thing.category, lexicon)} the {thing.name}."
+        # The nearest one is meant, but nobody calls it wrong to name another one that clearly stands there.
+        others = [] if relation == "next to" else [t for t in world.shown if clearly(t, relation, ref)]
+        names = list(dict.fromkeys(t.name for t in (thing, *others)))
         return Draft(
             "question",
             "",
@@ -223,26 +154,44 @@ def beside_question(world: World, rng: random.Random) -> Draft | None:
             say,
             ("question", "beside", "", "", "", str(ref.id), relation, str(thing.id)),
             evidence=whereabouts(ref, world),
+            expected={"kind": "objects", "value": names, "aside": [ref.name]},
         )
     return None
+
+
+def _well_inside(thing: Thing, world: World) -> bool:
+    """The middle of the thing is not near a border between two of the nine places."""
+    away = (abs(v - border) for v in (thing.cx, thing.cy / world.aspect) for border in (1 / 3, 2 / 3))
+    return min(away) > EDGE_OF_PLACE
 
 
 def where_question(world: World, rng: random.Random) -> Draft | None:
     """ "On which side is the mug?": one of nine places."""
     lexicon = world.lexicon
-    options = references(world)
+    options = [(t, colored) for t, colored in references(world) if _well_inside(t, world)]
     if not options:
         return None
     thing, colored = rng.choice(options)
     head = Head(category=thing.category, color=thing.color if colored or rng.random() < 0.5 else "")
     answer = f"The {thing.name} {verb(thing.category, lexicon)} {AT[thing.location]}."
-    return _question("where", answer, _about(lexicon.questions["where"], head, world), head)
+    say = _about(lexicon.questions["where"], head, world)
+    return _question("where", answer, say, head, {"kind": "place", "value": thing.location})
 
 
 def list_question(world: World, rng: random.Random) -> Draft | None:
-    """ "What do you see?"."""
+    """ "What do you see?": the reasoning says where everything is, the answer only names it."""
     del rng
-    return _question("list", listing(world.listed, world.lexicon), lambda p: p.pick(world.lexicon.questions["list"]))
+    if not world.complete:
+        return None
+    lexicon = world.lexicon
+    where = listing(world.listed, lexicon)
+    named = enumeration([a(t.name, t.category, lexicon) for t in world.listed]) if world.listed else "no objects"
+    # Half of the different things will do: more than a glance, and still a right answer.
+    names = list(dict.fromkeys(t.name for t in world.shown))
+    expected = {"kind": "objects", "value": names, "least": (len({t.name for t in world.listed}) + 1) // 2}
+    means = meaning("question", "list")
+    say = lambda picker: picker.pick(lexicon.questions["list"])  # noqa: E731
+    return Draft("question", "", None, where, f"I see {named}.", say, means, expected=expected)
 
 
 def talk_question(world: World, rng: random.Random) -> Draft | None:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from llavaseg_ros.training.language.commands import ANY, references
+from llavaseg_ros.training.language.counting import countable, numbered
 from llavaseg_ros.training.language.lexicon import PLACES, RELATIONS, SIZES, Lexicon, load_lexicon
 from llavaseg_ros.training.language.places import SIZE_MARGIN, at_place, nearest_in_relation, of_size
-from llavaseg_ros.training.language.questions import countable
 from llavaseg_ros.training.language.words import NUMBERS
 from llavaseg_ros.training.language.world import Head, Thing, World
 from llavaseg_ros.training.scenes.catalog import load_catalog
@@ -45,6 +45,8 @@ def _look_up(world: World, rng: random.Random) -> Fact | None:
         return (f"color of {thing.category}", thing.color) if world.only(plain) is thing else None
     if way < 0.75:
         return (f"what is {thing.color}", thing.category) if world.only(Head(color=thing.color)) is thing else None
+    if not world.complete:
+        return None
     there = [t for t in world.listed if t.location == thing.location]
     whole = len(there) == sum(t.location == thing.location for t in world.shown)
     return (f"what at {thing.location}", _names(there)) if whole and len(there) <= MAX_NAMES else None
@@ -54,6 +56,8 @@ def _extreme(world: World, rng: random.Random) -> Fact | None:
     """The thing that is first by place or size, of all or of a kind or color."""
     heads = world.heads()
     head = rng.choice(heads) if heads and rng.random() < 0.4 else ANY
+    if not world.complete:
+        return None
     what = rng.choice((*PLACES, *SIZES, *SIZES))
     among = world.matching(head)
     thing = of_size(among, what) if what in SIZES else at_place(among, what, world.aspect)
@@ -65,7 +69,7 @@ def _extreme(world: World, rng: random.Random) -> Fact | None:
 def _beside(world: World, rng: random.Random) -> Fact | None:
     """The nearest thing on one side of another."""
     named = references(world)
-    if not named:
+    if not named or not world.complete:
         return None
     ref, _ = rng.choice(named)
     relation = rng.choice(RELATIONS)
@@ -108,18 +112,30 @@ def _presence(world: World, rng: random.Random) -> Fact | None:
     return (f"count {head.says}", NUMBERS[number]) if number is not None and number <= MAX_NAMES else None
 
 
+def _numbered(world: World, rng: random.Random) -> Fact | None:
+    """Everything, or all of a color or kind, from left to right with running numbers: how a count is found."""
+    heads = world.heads()
+    head = rng.choice(heads) if heads and rng.random() < 0.6 else ANY
+    number = countable(head, world)
+    if not number:
+        return None
+    counted = [t for t in world.listed if head.means(t, world.lexicon)]
+    return f"number {_phrase(head)}", numbered(counted, places=bool(head.category))
+
+
 def _all(world: World, rng: random.Random) -> Fact | None:
     """Everything, from left to right."""
     del rng
-    return "all", _names(world.listed)
+    return ("all", _names(world.listed)) if world.complete else None
 
 
 SHARES: dict[Callable[[World, random.Random], Fact | None], float] = {
-    _look_up: 0.24,
-    _extreme: 0.24,
+    _look_up: 0.22,
+    _extreme: 0.22,
     _beside: 0.24,
     _pair: 0.12,
-    _presence: 0.13,
+    _presence: 0.11,
+    _numbered: 0.06,
     _all: 0.03,
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from llavaseg_ros.training.language.photographs import load_photographs
 from llavaseg_ros.training.scenes.catalog import allowed_colors, load_catalog
 
 
@@ -47,3 +48,22 @@ def random_scene(
         )
     rng.shuffle(entries)
     return {"image": "none.jpg", "instances": "none.png", "width": width, "height": height, "objects": entries}
+
+
+def random_photograph(rng: random.Random) -> dict[str, Any]:
+    """A record of a grocery photograph, 224 x 224: one thing in the middle, of a kind that only photographs show."""
+    photographs = load_photographs()
+    category = rng.choice(list(photographs.shapes))
+    w, h = rng.uniform(80, 200), rng.uniform(80, 200)
+    x0, y0 = rng.uniform(5, 219 - w), rng.uniform(5, 219 - h)
+    entry = {
+        "id": 1,
+        "category": category,
+        "color": rng.choice(photographs.colors[category]),
+        "bbox": [round(v, 1) for v in (x0, y0, x0 + w, y0 + h)],
+        "area": int(0.7 * w * h),
+        "visible": 1.0,
+        "listed": True,
+        "centroid": [x0 + w / 2, y0 + h / 2],
+    }
+    return {"image": "none.jpg", "width": 224, "height": 224, "complete": False, "objects": [entry]}

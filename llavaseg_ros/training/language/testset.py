@@ -15,8 +15,11 @@ import numpy as np
 from llavaseg_ros.images import read_ids
 from llavaseg_ros.training.language.dialogue import Dialogue
 from llavaseg_ros.training.language.generate import make_dialogues
-from llavaseg_ros.training.language.lexicon import KINDS, Phrasing
-from llavaseg_ros.training.scenes.catalog import held_out_pairs
+from llavaseg_ros.training.language.lexicon import KINDS
+from llavaseg_ros.training.language.phrases import Phrasing
+from llavaseg_ros.training.scenes.catalog import held_out_pairs, load_catalog
+
+_CHOICE = 8  # dialogues of a kind that the test set chooses from
 
 
 def read_scenes(folder: Path) -> list[dict[str, Any]]:
@@ -49,16 +52,19 @@ def write_test_set(
     A line: image (path relative to the file), command, mask (PNG 0/255, relative path; null when there is nothing to
     segment), target (the name; where the target is absent, the name that was asked for; null for a plain question),
     answer, kind, phrasing, attributes {color, shape, location} (null without a target), id (the target's value in the
-    instance map, or null), found, held_out_pair (the target's color and kind never appear together in training),
-    meaning (see `Dialogue`). Kinds get equal shares over the whole file as far as the scenes permit. phrasing "both"
-    gives half of each. Masks go to a folder beside the file, named after it. limit: use only the first scenes. Same
-    seed and scenes, same file.
+    instance map, or null), found, expected (of a plain question: what a right answer says, as `evaluation.answers`
+    reads it; else null), held_out_pair (the target's color and kind never appear together in training),
+    held_out_category (the command asks for, names or is answered by a thing of a kind that training never shows),
+    meaning (see `Dialogue`). Kinds get equal shares over the whole file as far as the scenes permit, and within a kind
+    so do places, relations, purposes and sorts of questions. Small talk is left out: no answer to it is the right one.
+    phrasing "both" gives half of each. Masks go to a folder beside the file, named after it. limit: use only the first
+    scenes. Same seed and scenes, same file.
     """
     folder, out = Path(scenes_folder), Path(out_jsonl)
     masks = out.parent / f"{out.stem}_masks"
     masks.mkdir(parents=True, exist_ok=True)
     rng = random.Random(seed)
-    made: Counter[str] = Counter()
+    made: Counter[tuple[str, ...]] = Counter()
     by_phrasing: Counter[str] = Counter()
     lines = []
     for scene in read_scenes(folder)[:limit]:
@@ -71,7 +77,8 @@ def write_test_set(
             dialogue = _next(scene, rng, side, made, used)
             if dialogue is None:
                 continue
-            made[dialogue.kind] += 1
+            made[(dialogue.kind,)] += 1
+            made[dialogue.meaning[:2]] += 1
             by_phrasing[side] += 1
             used.add(dialogue.meaning)
             mask = None
@@ -86,16 +93,33 @@ def write_test_set(
 
 
 def _next(
-    scene: dict[str, Any], rng: random.Random, side: Phrasing, made: Counter[str], used: set[tuple[str, ...]]
+    scene: dict[str, Any],
+    rng: random.Random,
+    side: Phrasing,
+    made: Counter[tuple[str, ...]],
+    used: set[tuple[str, ...]],
 ) -> Dialogue | None:
     """A dialogue of the kind that the file has fewest of, among those that the scene permits, with a meaning not used
-    yet.
+    yet; of several, one of the sort that the file has fewest of.
     """
-    for kind in sorted(KINDS, key=lambda k: (made[k], rng.random())):
-        for dialogue in make_dialogues(scene, rng, phrasing=side, count=4, shares={kind: 1.0}):
-            if dialogue.meaning not in used:
-                return dialogue
+    for kind in sorted(KINDS, key=lambda k: (made[(k,)], rng.random())):
+        dialogues = [
+            d
+            for d in make_dialogues(scene, rng, phrasing=side, count=_CHOICE, shares={kind: 1.0}, typos=False)
+            if d.meaning not in used and (d.expected or d.kind != "question")
+        ]
+        if dialogues:
+            return min(dialogues, key=lambda d: made[d.meaning[:2]])
     return None
+
+
+def _names_held_out(d: Dialogue, scene: dict[str, Any]) -> bool:
+    """Whether the command is about a kind that the catalog holds out: the thing it asks for or names, its reference,
+    or the thing that answers it.
+    """
+    kinds = {str(o["id"]): o["category"] for o in scene["objects"]}
+    about = {d.meaning[2], kinds.get(str(d.target_id), ""), *(kinds.get(key, "") for key in d.meaning[5:])}
+    return bool(about & set(load_catalog().held_out))
 
 
 def _write_mask(path: Path, mask: np.ndarray) -> None:
@@ -121,6 +145,8 @@ def _row(d: Dialogue, scene: dict[str, Any], folder: Path, out: Path, mask: Path
         "attributes": {"color": d.color, "shape": d.shape, "location": d.location} if d.found else None,
         "id": d.target_id,
         "found": d.found,
+        "expected": d.expected or None,
         "held_out_pair": (category, d.color) in held_out_pairs(),
+        "held_out_category": _names_held_out(d, scene),
         "meaning": list(d.meaning),
     }

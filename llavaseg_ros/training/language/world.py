@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from llavaseg_ros.training.language.lexicon import Lexicon
-from llavaseg_ros.training.scenes.catalog import load_catalog, location_name
+from llavaseg_ros.training.language.photographs import shape_of
+from llavaseg_ros.training.scenes.catalog import location_name
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,16 @@ class World:
 
     listed: possible targets, from left to right by the centre of the box. shown: those of which any pixel is in view,
     listed or not: a phrase must single out its target among these. present: all things of the scene, hidden ones too:
-    only what is in none of these is called absent.
+    only what is in none of these is called absent. complete: `present` is all that a person would see in the image. A
+    record can say that it is not ("complete": false), as for a photograph of a full shelf of which it lists one thing;
+    records with kinds that only photographs show need not say so. What the rest of the image decides, such as a count,
+    is not asked then.
     """
 
     def __init__(self, scene: dict[str, Any], lexicon: Lexicon) -> None:
         self.lexicon = lexicon
         width, height = int(scene["width"]), int(scene["height"])
         self.aspect = height / width
-        categories = load_catalog().categories
         self.present: list[Thing] = []
         for entry in scene["objects"]:
             x0, y0, x1, y1 = (float(v) for v in entry.get("bbox") or (0, 0, 0, 0))
@@ -120,9 +123,11 @@ class World:
                     x0 <= 1 or y0 <= 1 or x1 >= width - 2 or y1 >= height - 2,
                     bool(entry.get("listed", True)) and area > 0,
                     location_name((x0 + x1) / 2, (y0 + y1) / 2, width, height),
-                    categories[category].shape if category in categories else "",
+                    shape_of(category),
                 )
             )
+        photograph = any(t.category in lexicon.photograph_only for t in self.present)
+        self.complete = bool(scene.get("complete", not photograph))
         self.shown = [t for t in self.present if t.area > 0]
         self.listed = sorted((t for t in self.shown if t.listed), key=lambda t: (t.cx, t.id))
 
@@ -142,11 +147,21 @@ class World:
         mine = (thing.color, thing.category, thing.location)
         return sum((t.color, t.category, t.location) == mine for t in self.shown) == 1
 
+    def absent_kinds(self) -> list[str]:
+        """The kinds that can be asked for in vain: those that training shows, here or in another picture. In an
+        incomplete photograph of food there may be other food.
+        """
+        if self.complete:
+            return list(self.lexicon.rendered)
+        return [k for k in self.lexicon.rendered if k not in self.lexicon.photographed]
+
     def heads(self) -> list[Head]:
         """Phrases that several things in view share, by kind or color: "the leftmost mug" is said where there are two
         mugs.
         """
-        found = []
+        found: list[Head] = []
+        if not self.complete:
+            return found
         for category in sorted({t.category for t in self.listed}):
             if len(self.matching(Head(category=category))) > 1:
                 found.append(Head(category=category))

@@ -20,11 +20,14 @@ from rosbags.typesys import Stores, get_typestore
 from tqdm import tqdm
 
 from llavaseg_ros.demo.bag_reader import COLOR_INFO_TOPIC, COLOR_TOPIC, DEPTH_INFO_TOPIC, DEPTH_TOPIC
+from llavaseg_ros.training.scenes.camera import Camera, look_at
 from llavaseg_ros.training.scenes.noise import camera_noise
 from llavaseg_ros.training.scenes.packs import make_pack
 from llavaseg_ros.training.scenes.parts import role_colors
+from llavaseg_ros.training.scenes.pose import Placed
 from llavaseg_ros.training.scenes.render import Picture, SceneRenderer
-from llavaseg_ros.training.scenes.scene import Camera, Light, Placed, Scene, look_at
+from llavaseg_ros.training.scenes.room import Light, Lighting, Table
+from llavaseg_ros.training.scenes.scene import Scene
 
 FRAME_ID = "camera_color_optical_frame"
 WORLD_ID = "table"
@@ -61,12 +64,15 @@ def demo_scene() -> Scene:
     wood = next((m for m, kind in pack.table_materials if kind == "wood"), pack.table_materials[0][0])
     key = np.array([-0.6, -0.2, 2.2])
     fill = np.array([0.6, -0.5, 1.0])
-    lights = (
+    lighting = Lighting(
         Light(key, -key / np.linalg.norm(key), 0.42, np.array([1.02, 1.0, 0.97])),
         Light(2 * fill, -fill / np.linalg.norm(fill), 0.16, np.ones(3)),
+        np.full(3, 0.44),
+        shadows=True,
+        offsets=np.zeros((1, 3)),
     )
-    table = (wood, np.array([1.5, 1.1]), 1.1, 4.0)
-    return Scene(pack, DEMO_SEED, 0, camera_at(0.0), objects, table, pack.floor_materials[0], None, lights, 0.44)
+    table = Table(wood, np.array([1.5, 1.1]), 1.1, 4.0)
+    return Scene(pack, DEMO_SEED, 0, camera_at(0.0), objects, table, pack.floor_materials[0], lighting)
 
 
 def camera_at(time: float) -> Camera:

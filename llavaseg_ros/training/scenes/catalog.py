@@ -52,10 +52,19 @@ class Category:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Everything that can be on the table."""
+    """Everything that can be on the table.
+
+    categories: those that are trained; their order is the order of a model's labels. held_out: those that only packs of
+    the test range show.
+    """
 
     categories: dict[str, Category]
     colors: dict[str, Color]
+    held_out: dict[str, Category]
+
+    def category(self, name: str) -> Category:
+        """The category of this name, trained or held out. Raises KeyError for a name that is neither."""
+        return self.categories[name] if name in self.categories else self.held_out[name]
 
 
 def _range(entry: dict, key: str, where: str) -> tuple[float, float]:
@@ -76,7 +85,8 @@ def load_catalog(path: Path = CATALOG_FILE) -> Catalog:
         name: Color(name, *(_range(entry, key, f"{path}: color {name}") for key in ("hue", "saturation", "value")))
         for name, entry in data["colors"].items()
     }
-    categories = {}
+    categories: dict[str, Category] = {}
+    held_out: dict[str, Category] = {}
     for name, entry in data["categories"].items():
         allowed = tuple(colors) if entry["colors"] == "all" else tuple(entry["colors"])
         unknown = [c for c in allowed if c not in colors]
@@ -84,8 +94,9 @@ def load_catalog(path: Path = CATALOG_FILE) -> Catalog:
             raise ValueError(f"{path}: category {name} names unknown colors {unknown}; known: {sorted(colors)}")
         if entry["size"] not in ("small", "medium", "large"):
             raise ValueError(f"{path}: category {name} has size {entry['size']!r}; expected small, medium or large")
-        categories[name] = Category(name, allowed, entry["shape"], entry["size"])
-    return Catalog(categories, colors)
+        group = held_out if entry.get("held_out", False) else categories
+        group[name] = Category(name, allowed, entry["shape"], entry["size"])
+    return Catalog(categories, colors, held_out)
 
 
 @lru_cache(maxsize=1)
@@ -112,7 +123,7 @@ def held_out_pairs() -> frozenset[tuple[str, str]]:
 
 def allowed_colors(category: str, *, training: bool) -> tuple[str, ...]:
     """The color words that `category` may take; for training packs without the held-out ones."""
-    colors = load_catalog().categories[category].colors
+    colors = load_catalog().category(category).colors
     if not training:
         return colors
     return tuple(c for c in colors if (category, c) not in held_out_pairs())
@@ -121,6 +132,11 @@ def allowed_colors(category: str, *, training: bool) -> tuple[str, ...]:
 def is_training_pack(pack: int) -> bool:
     """True for pack numbers whose scenes may be trained on."""
     return PACK_RANGES["train"][0] <= pack < PACK_RANGES["train"][1]
+
+
+def is_test_pack(pack: int) -> bool:
+    """True for pack numbers of the test range, the only ones that show held-out categories."""
+    return PACK_RANGES["test"][0] <= pack < PACK_RANGES["test"][1]
 
 
 def location_name(cx: float, cy: float, width: int, height: int) -> str:

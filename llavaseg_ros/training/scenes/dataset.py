@@ -16,11 +16,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from llavaseg_ros.training.scenes.camera import HEIGHT, WIDTH, Camera
 from llavaseg_ros.training.scenes.catalog import PACK_RANGES
 from llavaseg_ros.training.scenes.noise import camera_noise
 from llavaseg_ros.training.scenes.packs import make_pack
 from llavaseg_ros.training.scenes.render import SceneRenderer
-from llavaseg_ros.training.scenes.scene import HEIGHT, WIDTH, Camera, make_scene
+from llavaseg_ros.training.scenes.scene import make_scene
 
 SCENES_PER_PACK = 40
 JPEG_QUALITY = 92
@@ -59,6 +60,7 @@ def render_pack(out: Path, number: int, seed: int, first: int, count: int) -> li
                     "index": i,
                     "camera": camera_entry(scene.camera),
                     "objects": picture.objects,
+                    **({} if picture.complete else {"complete": False}),
                 }
             )
     return records

@@ -1,4 +1,4 @@
-"""A pack: some forty objects and a few table tops, compiled once into one MuJoCo model and used for many scenes."""
+"""A pack: some fifty things and a few table tops, compiled once into one MuJoCo model and used for many scenes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from llavaseg_ros.training.scenes import textures
-from llavaseg_ros.training.scenes.catalog import load_catalog
+from llavaseg_ros.training.scenes.catalog import is_test_pack, load_catalog
+from llavaseg_ros.training.scenes.clutter import gripper, odd_shape
 from llavaseg_ros.training.scenes.gl import mujoco
 from llavaseg_ros.training.scenes.parts import FINISHES, Shape
 from llavaseg_ros.training.scenes.things import build
 
-SHADOW_SIZE = 2048
+SHADOW_SIZE = 1536
 SURFACE_POINTS = 500
-TABLE_TEXTURES = 6
+TABLE_TEXTURES = 5
 FLOOR_TEXTURES = 3
+ODD_SHAPES = 5
+WALLS = 3
+FURNITURE = ("box", "box", "box", "box", "cylinder", "cylinder")
 GROUP_SHOWN = 0
 GROUP_HIDDEN = 4
 FLOOR_DEPTH = 0.75
@@ -36,7 +40,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Pack:
-    """A compiled model and its objects. `number` says which range of the data the pack belongs to."""
+    """A compiled model and its objects. `number` says which range of the data the pack belongs to.
+
+    odd: things without a name. gripper: a robot's. Neither is an object that a scene's record speaks of.
+    """
 
     number: int
     seed: int
@@ -44,25 +51,32 @@ class Pack:
     items: tuple[Item, ...]
     table_materials: tuple[tuple[int, str], ...]  # (material id, kind)
     floor_materials: tuple[int, ...]
+    odd: tuple[Item, ...]
+    gripper: Item
 
 
-def _surface_points(shape: Shape, rng: np.random.Generator) -> np.ndarray:
-    """Points spread evenly over all parts, float [SURFACE_POINTS, 3]."""
+def surface_points(shape: Shape, rng: np.random.Generator, count: int = SURFACE_POINTS) -> np.ndarray:
+    """Points spread evenly over all parts, float [count, 3]."""
     triangles = np.concatenate([p.mesh.vertices[p.mesh.faces] for p in shape.parts])
     edge1, edge2 = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
     area = np.linalg.norm(np.cross(edge1, edge2), axis=1)
-    pick = rng.choice(len(area), SURFACE_POINTS, p=area / area.sum())
-    u, v = rng.uniform(size=(2, SURFACE_POINTS, 1))
+    pick = rng.choice(len(area), count, p=area / area.sum())
+    u, v = rng.uniform(size=(2, count, 1))
     flip = u + v > 1
     u, v = np.where(flip, 1 - u, u), np.where(flip, 1 - v, v)
     return triangles[pick, 0] + u * edge1[pick] + v * edge2[pick]
 
 
-def _categories(rng: np.random.Generator) -> list[str]:
-    """Every category once, and two more of six of them, for scenes with several of a kind."""
-    names = list(load_catalog().categories)
+def _categories(rng: np.random.Generator, number: int) -> list[str]:
+    """Every category once, and two more of six of them, for scenes with several of a kind.
+
+    Packs of the test range have the held-out categories too.
+    """
+    catalog = load_catalog()
+    names = list(catalog.categories)
     twice = rng.choice(len(names), 6, replace=False)
-    return names + [names[i] for i in twice for _ in range(2)]
+    extra = list(catalog.held_out) if is_test_pack(number) else []
+    return names + [names[i] for i in twice for _ in range(2)] + extra
 
 
 def _base_spec(antialias: int) -> mujoco.MjSpec:
@@ -119,17 +133,21 @@ def _add_ground(spec: mujoco.MjSpec, rng: np.random.Generator) -> tuple[list[str
             kinds.append(kind)
         else:
             floors.append(name)
+    kind_of = {"box": mujoco.mjtGeom.mjGEOM_BOX, "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER}
     for name, kind, pos, size in (
         ("floor", mujoco.mjtGeom.mjGEOM_PLANE, [0, 0, -FLOOR_DEPTH], [8, 8, 0.1]),
         ("slab", mujoco.mjtGeom.mjGEOM_BOX, [0, 0, -0.017], [1, 1, 0.015]),
         ("table", mujoco.mjtGeom.mjGEOM_PLANE, [0, 0, 0], [1, 1, 0.1]),
+        ("disc", mujoco.mjtGeom.mjGEOM_CYLINDER, [0, 0, -0.016], [0.5, 0.016, 0]),
         ("mat", mujoco.mjtGeom.mjGEOM_PLANE, [0, 0, 0.0008], [0.2, 0.15, 0.1]),
+        *((f"wall{i}", mujoco.mjtGeom.mjGEOM_PLANE, [0, 3, 0], [8, 8, 0.1]) for i in range(WALLS)),
+        *((f"furniture{i}", kind_of[kind], [0, 3, 0], [0.2, 0.2, 0.2]) for i, kind in enumerate(FURNITURE)),
     ):
         geom = spec.worldbody.add_geom()
         geom.name, geom.type, geom.pos, geom.size = name, kind, pos, size
         geom.contype = geom.conaffinity = 0
-        if name != "slab":
-            geom.material = floors[0] if name == "floor" else tables[0]
+        if name != "slab" and not name.startswith("furniture"):
+            geom.material = floors[0] if name.startswith(("floor", "wall")) else tables[0]
     return tables, kinds, floors
 
 
@@ -159,8 +177,9 @@ def make_pack(number: int, seed: int, categories: list[str] | None = None, *, an
     antialias: samples a pixel. 0 renders a third faster, and the camera's blur hides most of the stairs.
     """
     rng = np.random.default_rng([seed, number])
-    names = _categories(rng) if categories is None else categories
+    names = _categories(rng, number) if categories is None else categories
     shapes = [build(name, rng) for name in names]
+    shapes += [*(odd_shape(rng) for _ in range(ODD_SHAPES)), gripper(rng)]
     spec = _base_spec(antialias)
     for finish, values in FINISHES.items():
         if finish == "grain":
@@ -173,6 +192,8 @@ def make_pack(number: int, seed: int, categories: list[str] | None = None, *, an
     for i, shape in enumerate(shapes):
         _add_object(spec, i, shape)
     model = spec.compile()
+    # Compiled upright at the origin, a geom's own pose is passed over for good; every scene sets these anew.
+    model.geom_sameframe[model.geom_bodyid == 0] = int(mujoco.mjtSameFrame.mjSAMEFRAME_NONE)
     items = []
     for i, shape in enumerate(shapes):
         half = np.ptp(shape.vertices, axis=0) / 2
@@ -185,7 +206,7 @@ def make_pack(number: int, seed: int, categories: list[str] | None = None, *, an
                 shape,
                 int(model.body(f"object{i}").mocapid[0]),
                 geoms,
-                _surface_points(shape, rng),
+                surface_points(shape, rng),
                 half,
                 float(2 * half[2]),
             )
@@ -194,7 +215,9 @@ def make_pack(number: int, seed: int, categories: list[str] | None = None, *, an
         number,
         seed,
         model,
-        tuple(items),
+        tuple(items[: len(names)]),
         tuple((int(model.material(name).id), kind) for name, kind in zip(tables, kinds, strict=True)),
         tuple(int(model.material(name).id) for name in floors),
+        tuple(items[len(names) : -1]),
+        items[-1],
     )

@@ -25,6 +25,13 @@ def noise(rng: Rng, cells_x: int, cells_y: int, octaves: int = 4) -> np.ndarray:
     for k in range(octaves):
         ny, nx = min(cells_y << k, SIZE), min(cells_x << k, SIZE)
         grid = rng.standard_normal((ny, nx)).astype(np.float32)
+        if min(nx, ny) < 4:
+            # Grown with a border to cut off, a coarse grid would be far larger than what is wanted of it.
+            step = np.array([[nx / SIZE, 0, 0.5 * nx / SIZE - 0.5], [0, ny / SIZE, 0.5 * ny / SIZE - 0.5]])
+            big = cv2.warpAffine(grid, step, (SIZE, SIZE), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+                                 borderMode=cv2.BORDER_WRAP)
+            out += 0.55**k * big
+            continue
         grid = np.pad(grid, 2, mode="wrap")
         big = cv2.resize(grid, (SIZE * (nx + 4) // nx, SIZE * (ny + 4) // ny), interpolation=cv2.INTER_CUBIC)
         oy, ox = 2 * SIZE // ny, 2 * SIZE // nx
@@ -39,7 +46,7 @@ def _pick(rng: Rng, palette: list[RGB], jitter: float = 0.05) -> np.ndarray:
 
 def _paint(base: np.ndarray, shade: np.ndarray) -> np.ndarray:
     """Colors `base` [3] lightened and darkened by `shade` [S, S]."""
-    return base[None, None] * (1 + shade[..., None])
+    return base.astype(np.float32)[None, None] * (1 + shade[..., None])
 
 
 def wood(rng: Rng) -> np.ndarray:

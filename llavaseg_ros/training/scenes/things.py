@@ -1,10 +1,10 @@
-"""Fruit, vegetables and toys: one builder a category, and the table of all builders."""
+"""Fruit, vegetables and toys: one builder a category, and the table of all builders, of trained and held-out kinds."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from llavaseg_ros.training.scenes import tableware, tools
+from llavaseg_ros.training.scenes import novel, tableware, tools
 from llavaseg_ros.training.scenes.meshes import cylinder, ellipsoid, lathe, loft, merge, rounded_rectangle, smooth, tube
 from llavaseg_ros.training.scenes.parts import Builder, Part, Shape, settle, turned
 
@@ -178,7 +178,7 @@ def toy_car(rng: Rng) -> list[Part]:
 BUILDERS: dict[str, Builder] = {
     **tableware.BUILDERS, **tools.BUILDERS,
     "apple": apple, "orange": orange, "banana": banana, "lemon": lemon, "pear": pear, "carrot": carrot, "ball": ball,
-    "toy car": toy_car,
+    "toy car": toy_car, **novel.BUILDERS,
 }
 
 
