@@ -64,7 +64,7 @@ def photograph_record(token_rows: torch.Tensor, photograph: Photograph, tower: O
     """
     config = tower.config
     names = config.out + len(config.label_names)
-    objects = []
+    objects: list[dict[str, Any]] = []
     for row in token_rows[1:]:
         score = float(row[-1])
         if score == 0.0:

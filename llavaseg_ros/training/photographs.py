@@ -9,28 +9,18 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-import yaml
 from torch.nn import functional as F
 
 from llavaseg_ros.images import read_rgb
 from llavaseg_ros.training.images import relit
-from llavaseg_ros.training.scenes.catalog import CATALOG_FILE
+from llavaseg_ros.training.language.photographs import load_photographs
 
-WORDS_FILE = CATALOG_FILE.parent / "photographs.yaml"
 MARGIN = 0.15  # of a photograph's side: what is named is seldom at the very border
-
-
-@lru_cache(maxsize=1)
-def load_words(path: Path = WORDS_FILE) -> dict[str, Any]:
-    """`data/photographs.yaml`: names (of the data set -> our kinds), fine_colors, kinds."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -56,9 +46,11 @@ class PhotographSet:
     def __init__(self, folder: Path, split: str) -> None:
         self.folder = folder
         rows = [json.loads(line) for line in (folder / "labels.jsonl").read_text(encoding="utf-8").splitlines()]
-        names, colors = load_words()["names"], load_words()["fine_colors"]
+        words = load_photographs()
         self.rows = [
-            Photograph(row["image"], names.get(row["name"], row["name"]), colors.get(row.get("fine"), ""))
+            Photograph(
+                row["image"], words.names.get(row["name"], row["name"]), words.fine_colors.get(row.get("fine"), "")
+            )
             for row in rows
             if row["split"] == split
         ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llavaseg_ros.training.images import Sample
+from llavaseg_ros.training.language.photographs import shape_of
 from llavaseg_ros.training.scenes.catalog import LOCATIONS, load_catalog, location_name
 from llavaseg_ros.types import Attributes
 
@@ -35,7 +36,7 @@ def place_of(item: dict[str, Any], scene: dict[str, Any]) -> str:
 
 def true_referral(item: dict[str, Any], scene: dict[str, Any]) -> Referral:
     """Every attribute, and every one right."""
-    shape = load_catalog().categories[item["category"]].shape
+    shape = shape_of(item["category"])
     name = f"{item['color']} {item['category']}"
     return Referral(item["id"], name, Attributes(item["color"], shape, place_of(item, scene)))
 
@@ -90,10 +91,9 @@ def misread(referral: Referral, item: dict[str, Any], scene: dict[str, Any], see
     others = {(o["category"], o["color"]) for o in scene["objects"] if o["id"] != item["id"]}
     if seen in others or (name, color) == (item["category"], item["color"]):
         return referral
-    categories = load_catalog().categories
     words = referral.attributes
     target = f"{color} {name}" if referral.target != item["category"] else name
-    shape = categories[name].shape if words.shape and name in categories else ""
+    shape = shape_of(name) if words.shape else ""
     return Referral(referral.object_id, target, replace(words, color=color if words.color else "", shape=shape))
 
 

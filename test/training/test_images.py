@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from llavaseg_ros.training.images import SceneSet, relit, to_batch
-from llavaseg_ros.training.photographs import PhotographSet, load_words, naming_loss
+from llavaseg_ros.training.language.photographs import load_photographs
+from llavaseg_ros.training.photographs import PhotographSet, naming_loss
 from llavaseg_ros.training.sam import vocabulary
 
 
@@ -84,5 +85,6 @@ def test_mosaics_show_named_photographs_and_the_right_name_costs_less(tmp_path: 
 
 
 def test_every_photographed_kind_has_a_word_that_the_head_can_say() -> None:
-    assert set(load_words()["kinds"]) | set(load_words()["names"].values()) <= set(vocabulary()[0])
-    assert set(load_words()["fine_colors"].values()) <= set(vocabulary()[1])
+    words = load_photographs()
+    assert set(words.shapes) | set(words.names.values()) <= set(vocabulary()[0])
+    assert set(words.fine_colors.values()) <= set(vocabulary()[1])
