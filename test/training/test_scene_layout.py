@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -24,17 +23,6 @@ from llavaseg_ros.training.scenes.scene import Scene, make_scene
 CATEGORIES = list(load_catalog().categories)
 HELD_OUT = list(load_catalog().held_out)
 pytestmark = pytest.mark.usefixtures("off_screen")
-
-
-@pytest.fixture(scope="module")
-def pack() -> Pack:
-    return make_pack(7, 0)
-
-
-@pytest.fixture(scope="module")
-def renderer(pack: Pack) -> Iterator[SceneRenderer]:
-    with SceneRenderer(pack) as out:
-        yield out
 
 
 def test_held_out_categories_are_in_test_packs_only() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -34,17 +33,6 @@ from llavaseg_ros.training.scenes.scene import make_scene
 CATEGORIES = list(load_catalog().categories)
 HELD_OUT = list(load_catalog().held_out)
 pytestmark = pytest.mark.usefixtures("off_screen")
-
-
-@pytest.fixture(scope="module")
-def pack() -> Pack:
-    return make_pack(7, 0)
-
-
-@pytest.fixture(scope="module")
-def renderer(pack: Pack) -> Iterator[SceneRenderer]:
-    with SceneRenderer(pack) as out:
-        yield out
 
 
 def volume(mesh: meshes.Mesh) -> float:
