@@ -51,4 +51,5 @@ def fit_scale(raw: Sequence[float], right: Sequence[bool]) -> ScoreScale:
         return error
 
     optimizer.step(loss)
-    return ScoreScale(float(values[0]), float(values[1].exp()))
+    offset, log_gain = values.detach().tolist()
+    return ScoreScale(offset, math.exp(log_gain))

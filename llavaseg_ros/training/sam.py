@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from llavaseg_ros.reasoning.object_tower import ObjectHead
 from llavaseg_ros.segmentation.sam import decode_masks
 from llavaseg_ros.segmentation.small_sam import SmallSamConfig, build_small_sam
-from llavaseg_ros.training.images import IDS_STRIDE, Sample, SceneSet, collate, to_batch
+from llavaseg_ros.training.images import IDS_STRIDE, Sample, SceneSet, to_batch
 from llavaseg_ros.training.language.photographs import load_photographs
 from llavaseg_ros.training.loop import LoopConfig, Metrics, fit
 from llavaseg_ros.training.losses import centre_loss, dice_loss, mask_bce
@@ -167,7 +167,7 @@ def batch_loss(
     model: Pretrained, samples: list[Sample], mosaics: list[Mosaic], per_image: int, rng: random.Random
 ) -> tuple[torch.Tensor, Metrics]:
     """The whole loss of the stage on a batch of scenes and mosaics of photographs, all of one size."""
-    pixels = torch.cat([collate(samples)[0]] + [to_batch([m.rgb for m in mosaics])] * bool(mosaics))
+    pixels = to_batch([s.rgb for s in samples] + [m.rgb for m in mosaics])
     level = model.sam.image_encoder(pixels)
     maps = model.head(level)
     loss, metrics = head_loss(tuple(m[: len(samples)] for m in maps), [dense_targets(s) for s in samples])

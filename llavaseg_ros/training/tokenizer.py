@@ -76,20 +76,21 @@ def word_embeddings(tokenizer: PreTrainedTokenizerFast, text: TextEncoder, width
     """float [tokens, width], std EMBEDDING_STD: MiniLM's word embeddings in their `width` main directions.
 
     Forms of one word (with a capital, without the space before it) differ by a small vector that all words share.
-    Pieces and special tokens get random ones.
+    Special tokens, bytes and punctuation get random ones.
     """
     table = text.model.get_input_embeddings().weight.float().cpu()
-    known = text.tokenizer.get_vocab()
     vocabulary = tokenizer.get_vocab()
     draw = torch.Generator().manual_seed(0)
     out = torch.randn(len(vocabulary), width, generator=draw)
     capital, bare = 0.3 * torch.randn(2, width, generator=draw)
-    rows = [(i, t) for t, i in vocabulary.items() if t.lstrip(SPACE).lower() in known and t.lstrip(SPACE)]
-    source = table[[known[t.lstrip(SPACE).lower()] for _, t in rows]]
+    rows = [(i, t) for t, i in vocabulary.items() if t.lstrip(SPACE).isalnum() and t.isprintable()]
+    # A word that MiniLM knows only in pieces ("screw", "driver") lies between them.
+    pieces = text.tokenizer([t.lstrip(SPACE).lower() for _, t in rows], add_special_tokens=False)["input_ids"]
+    source = torch.stack([table[ids].mean(dim=0) if ids else table.mean(dim=0) for ids in pieces])
     source = source - source.mean(dim=0)
     _, _, directions = torch.linalg.svd(source, full_matrices=False)
     turned = source @ directions[:width].T
-    turned = turned / turned.norm(dim=1, keepdim=True) * width**0.5
+    turned = turned / turned.norm(dim=1, keepdim=True).clamp(min=1e-6) * width**0.5
     for vector, (i, token) in zip(turned, rows, strict=True):
         word = token.lstrip(SPACE)
         out[i] = vector + capital * word[0].isupper() + bare * (word == token and word.isalpha())

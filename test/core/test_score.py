@@ -16,15 +16,15 @@ def test_the_plain_scale_changes_nothing() -> None:
 
 
 def test_a_fitted_scale_says_how_often_masks_are_right() -> None:
-    rng = random.Random(0)
-    raw = [rng.random() for _ in range(4000)]
-    right = [rng.random() < 0.5 + 0.5 * r**2 for r in raw]  # far more often right than the raw score says
+    rng, truth = random.Random(0), ScoreScale(1.0, 0.6)  # masks are far more often right than the raw score says
+    raw = [rng.uniform(0.01, 0.99) for _ in range(4000)]
+    right = [rng.random() < truth(r) for r in raw]
     scale = fit_scale(raw, right)
+    assert (scale.offset, scale.gain) == (pytest.approx(1.0, abs=0.15), pytest.approx(0.6, abs=0.1))
     for low in (0.1, 0.3, 0.5, 0.7):
         inside = [(scale(r), ok) for r, ok in zip(raw, right, strict=True) if low <= r < low + 0.2]
         mean = sum(s for s, _ in inside) / len(inside)
-        assert mean == pytest.approx(sum(ok for _, ok in inside) / len(inside), abs=0.06)
-        assert mean > low + 0.1
+        assert mean == pytest.approx(sum(ok for _, ok in inside) / len(inside), abs=0.05)
     assert [scale(r / 10) for r in range(11)] == sorted(scale(r / 10) for r in range(11))
 
 

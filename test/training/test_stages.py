@@ -21,6 +21,7 @@ from llavaseg_ros.training import default, mllm  # noqa: E402
 from llavaseg_ros.training.images import SceneSet, collate  # noqa: E402
 from llavaseg_ros.training.llava import start_from_words, word_vector  # noqa: E402
 from llavaseg_ros.training.loop import LoopConfig, fit, learning_rate  # noqa: E402
+from llavaseg_ros.training.object_tokens import tower_tokens  # noqa: E402
 from llavaseg_ros.training.referrals import Referral, draw_absent, draw_present, misread  # noqa: E402
 from llavaseg_ros.training.sam import dense_targets, draw_prompt, vocabulary  # noqa: E402
 from llavaseg_ros.training.tokenizer import word_embeddings  # noqa: E402
@@ -90,7 +91,7 @@ def test_loss_on_cached_tokens_is_the_loss_of_the_whole_model(trained: Path) -> 
     encoder = mllm.Encoder(processor.tokenizer, 1 + llava.config.vision_config.num_objects)
     ids, learned = mllm.batch_ids([encoder([("where is the mug?", "on the left")])], processor.tokenizer.pad_token_id)
     tower = llava.model.vision_tower
-    tokens = mllm.tower_tokens(tower, data)[:1].float()
+    tokens = tower_tokens(tower, data)[:1].float()
     with torch.inference_mode():
         ours, _ = mllm.language_loss(llava, tokens, ids, learned)
         tower.forward = lambda *a, **k: type("Out", (), {"hidden_states": (tokens,), "last_hidden_state": tokens})()
