@@ -10,7 +10,6 @@ benchmarks/out_of_domain/photographs. Each set gets a page with all its pictures
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from llavaseg_ros.evaluation.names import same_name, without_color
 from llavaseg_ros.evaluation.predict import predict
 from llavaseg_ros.evaluation.report import write_report
 from llavaseg_ros.evaluation.scoring import Row, score_all
-from llavaseg_ros.evaluation.tables import aligned
+from llavaseg_ros.evaluation.tables import aligned, write_json
 from llavaseg_ros.pipeline import LLaVASeg
 
 PHOTOGRAPHS = Path(__file__).parent / "out_of_domain" / "photographs" / "commands.jsonl"
@@ -144,9 +143,8 @@ def main() -> None:
         results[name]["by command type"] = kinds
     print("\n\n".join([table(results), *parts]))
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        content = {"model": model.name, "mode": args.mode, "seed": args.seed, "bars": BARS, "sets": results}
-        args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        about = {"model": model.name, "mode": args.mode, "seed": args.seed}
+        write_json(args.json, {**about, "bars": BARS, "sets": results})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from llavaseg_ros.ros.qos import DIAGNOSTICS, LATCHED
 
 SESSION = "demo"
 OVERLAY_WAIT_S = 10.0  # the overlay is drawn after the answer
+MAX_IMAGE_AGE_S = 3.0  # the node's `sync.max_image_age_s` in the demo
 # Not an error of the node: it looked, and says that there is nothing to point at.
 HONEST = (ErrorCode.NONE, ErrorCode.NOT_FOUND, ErrorCode.EMPTY_MASK)
 
@@ -91,13 +92,18 @@ class DemoClient:
         rclpy.try_shutdown(context=self.context)
 
     def wait_ready(self, timeout_s: float) -> str:
-        """Wait until the model is loaded and images come. Returns the model's name. Raises DemoError."""
+        """Wait until the model is loaded and images come. Returns the model's name. Raises DemoError.
+
+        Frames are heard for MAX_IMAGE_AGE_S first: the node may have known the camera for longer than this client, and
+        answers about a frame of up to that age.
+        """
 
         def ready() -> bool:
             level, text, values = self._status
             if level == b"\x02":
                 raise DemoError(f"the node reports an error: {text}")
-            return values.get("model state") == "ready" and values.get("images", "0") != "0" and bool(self.stamps)
+            seen = values.get("model state") == "ready" and values.get("images", "0") != "0"
+            return seen and span_s(self.stamps) > MAX_IMAGE_AGE_S
 
         self._wait(ready, timeout_s, lambda: f"the node to be ready; it says: {self._status[1]}")
         self._wait(lambda: self._command.get_subscription_count() > 0, 10.0, lambda: "the node's topic `command`")
@@ -204,6 +210,11 @@ class DemoClient:
                 return None
             self._alive()
             self._executor.spin_once(timeout_sec=0.05)
+
+
+def span_s(stamps: Collection[int]) -> float:
+    """From the earliest to the latest of some stamps (nanoseconds), in seconds; 0 without any."""
+    return (max(stamps) - min(stamps)) / 1e9 if stamps else 0.0
 
 
 def latency_s(answer: Answer) -> float:

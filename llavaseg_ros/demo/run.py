@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from llavaseg_ros.demo.client import DemoClient, DemoError, Exchange
+from llavaseg_ros.demo.client import MAX_IMAGE_AGE_S, DemoClient, DemoError, Exchange
 from llavaseg_ros.demo.page import summary, write_page
 from llavaseg_ros.demo.processes import Processes
 from llavaseg_ros.images import read_rgb
@@ -76,7 +76,8 @@ def _converse(
     print(f"starting the node and the camera (ROS domain {domain}) ...", flush=True)
     settings = {"model": options.model, "device": options.device, "mode": options.mode}
     # The other programs of a busy machine may delay a frame; a robot keeps the stricter default.
-    numbers = {"sync.max_image_age_s": 3.0, "sync.wait_for_image_s": 5.0, "timeout_s": float(options.timeout_s)}
+    patience = {"sync.max_image_age_s": MAX_IMAGE_AGE_S, "sync.wait_for_image_s": 5.0}
+    numbers = {**patience, "timeout_s": float(options.timeout_s)}
     processes.start("node", node_module, _parameters({**settings, **numbers}))
     camera: dict[str, object] = {"rate_hz": RATE_HZ}
     if options.image is not None:

@@ -119,7 +119,7 @@ def numbers_in(text: str) -> set[int]:
             continue
         elif word in _NUMBERS:
             found.add(_NUMBERS[word])
-        elif word in {"no", "any"} and not found & {0}:
+        elif word in {"no", "any"}:
             found.add(0)
     # "I see no mugs" is 0; in "No, there are two mugs" the number counts.
     return found - {0} if len(found) > 1 and words[:1] == ["no"] else found
@@ -138,8 +138,10 @@ def yes_in(text: str) -> bool | None:
 
 def colors_in(text: str) -> set[str]:
     """The color words of a text in small letters. The fruit in "The orange is green" is none."""
-    words = _WORD.findall(_COLOR_OF_ORANGE.sub("", text) if len(_raw_colors(text)) > 1 else text)
-    return {_COLORS.get(word, word) for word in words if word in _all_colors()}
+    words = _raw_colors(text)
+    if len(words) > 1:
+        words = _raw_colors(_COLOR_OF_ORANGE.sub("", text))
+    return {_COLORS.get(word, word) for word in words}
 
 
 def _raw_colors(text: str) -> list[str]:

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from llavaseg_ros.training.scenes import catalog
+
 # The eleven basic color terms of English, neighbours beside each other.
 COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "gray", "white")
-LOCATIONS = (
-    "back left", "back", "back right", "left", "middle", "right", "front left", "front", "front right",
-)  # fmt: skip
+LOCATIONS = tuple(place for row in catalog.LOCATIONS for place in row)
 NONE = "(none)"
 OTHER = "(other)"
 _ARTICLES = {"a", "an", "the"}

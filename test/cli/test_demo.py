@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from llavaseg_ros.demo.client import MAX_IMAGE_AGE_S, DemoClient, DemoError
 from llavaseg_ros.demo.run import COMMANDS, DemoOptions, run_demo
 from llavaseg_ros.images import read_rgb, write_rgb
 
@@ -65,6 +66,26 @@ def test_demo_without_a_model_says_so(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "the node reports an error" in said
     assert "no-model" in said
     assert "node.log" in said
+
+
+def test_no_command_before_every_frame_of_its_age_is_known() -> None:
+    """The node may answer about a frame from before the client heard the camera; it must not be called unpublished."""
+    client = DemoClient(1 + os.getpid() % 100, lambda: None)
+    try:
+        client._status = (b"\0", "ready", {"model state": "ready", "images": "9", "model name": "scripted"})
+        client.stamps.update(range(0, int(MAX_IMAGE_AGE_S * 1e9), 100_000_000))
+        with pytest.raises(DemoError, match="in vain for the node to be ready"):
+            client.wait_ready(0.3)
+        client.stamps.add(int(MAX_IMAGE_AGE_S * 1e9) + 1)
+
+        def past_the_frames() -> None:
+            raise DemoError("next it waits for the topic")
+
+        client._alive = past_the_frames
+        with pytest.raises(DemoError, match="next it waits for the topic"):
+            client.wait_ready(0.3)
+    finally:
+        client.close()
 
 
 def children(pid: int) -> list[int]:
