@@ -17,6 +17,7 @@ from llavaseg_ros.segmentation.backbone import PIXEL_MEAN, PIXEL_STD
 from llavaseg_ros.segmentation.preprocess import Fit, fit_to
 from llavaseg_ros.training.scenes.dataset import read_index
 
+TURNED = 0.3  # of the augmented views: their hues are turned, so that a name is learned for any color of its kind
 IDS_STRIDE = 2  # instance ids are kept at this stride of SAM's input: that of the decoder's mask logits
 
 
@@ -24,12 +25,13 @@ IDS_STRIDE = 2  # instance ids are kept at this stride of SAM's input: that of t
 class Sample:
     """One scene, ready to train on. rgb: uint8 [H, W, 3] RGB, padded to whole strides; the padding is the mean color.
     ids: uint8 [H/2, W/2], the values are object ids. extent: part of the input that holds image (x, y). scene: its
-    line of scenes.jsonl."""
+    line of scenes.jsonl. colors_hold: false where the picture no longer has the colors of the record."""
 
     rgb: np.ndarray
     ids: torch.Tensor
     extent: tuple[float, float]
     scene: dict[str, Any]
+    colors_hold: bool = True
 
 
 def laid_in(rgb: np.ndarray, fit: Fit) -> np.ndarray:
@@ -66,8 +68,8 @@ class SceneSet:
         return self.read(i)
 
     def read(self, i: int, rng: random.Random | None = None) -> Sample:
-        """Scene i; with rng as another camera might have seen it: mirrored, nearer, lit otherwise. The record's places
-        and boxes do not follow the mirror or the nearer view, its names and colors hold."""
+        """Scene i; with rng as another camera might have seen it: mirrored, nearer, lit otherwise, or in other colors.
+        The record's places and boxes do not follow the mirror or the nearer view; its names hold."""
         folder, scene = self.rows[i]
         rgb, ids = read_rgb(folder / scene["image"]), read_ids(folder / scene["instances"])
         fit = fit_to(rgb.shape[0], rgb.shape[1], self.img_size, 32)
@@ -76,10 +78,11 @@ class SceneSet:
         size = (fit.active[1] // IDS_STRIDE, fit.active[0] // IDS_STRIDE)
         half = np.zeros((fit.padded[0] // IDS_STRIDE, fit.padded[1] // IDS_STRIDE), np.uint8)
         half[: size[1], : size[0]] = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        rgb = laid_in(rgb, fit)
+        rgb, turn = laid_in(rgb, fit), False
         if rng is not None:
-            rgb = relit(rgb, rng)
-        return Sample(rgb, torch.from_numpy(half), fit.extent, scene)
+            turn = rng.random() < TURNED
+            rgb = turned(relit(rgb, rng), rng) if turn else relit(rgb, rng)
+        return Sample(rgb, torch.from_numpy(half), fit.extent, scene, colors_hold=not turn)
 
 
 def _elsewhere(rgb: np.ndarray, ids: np.ndarray, rng: random.Random) -> tuple[np.ndarray, np.ndarray]:
@@ -104,6 +107,15 @@ def relit(rgb: np.ndarray, rng: random.Random) -> np.ndarray:
     ramp = (np.arange(256, dtype=np.float32) / 255.0) ** gamma
     table = np.stack([np.clip(255.0 * g * ramp + 0.5, 0, 255) for g in gains], axis=-1).astype(np.uint8)
     return cv2.LUT(rgb, table[:, None].transpose(1, 0, 2))
+
+
+def turned(rgb: np.ndarray, rng: random.Random) -> np.ndarray:
+    """uint8 [H, W, 3] with all hues turned by one angle and another saturation, none at all in one of four."""
+    hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV_FULL)  # hue runs over all of uint8, so that it wraps by itself
+    hsv[..., 0] += np.uint8(rng.randrange(256))
+    gain = 0.0 if rng.random() < 0.25 else rng.uniform(0.5, 1.3)
+    hsv[..., 1] = np.clip(hsv[..., 1] * gain, 0, 255).astype(np.uint8)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
 
 
 def to_batch(pictures: Sequence[np.ndarray]) -> torch.Tensor:

@@ -101,8 +101,8 @@ def fit(
         os.replace(part, checkpoint)
 
     model.train()
-    sums: Metrics = {}
-    since, began = 0, time.monotonic()
+    seen: dict[str, list[float]] = {}  # since the last line of the log; not every step has every metric
+    began = time.monotonic()
     with tqdm(total=config.steps, initial=start, desc=name, unit="step", mininterval=5.0) as bar:
         for step in range(start, config.steps):
             for group in (g for optimizer in optimizers for g in optimizer.param_groups):
@@ -116,14 +116,13 @@ def fit(
             for optimizer in optimizers:
                 optimizer.step()
             for key, value in {"loss": loss.item(), **metrics}.items():
-                sums[key] = sums.get(key, 0.0) + value
-            since += 1
+                seen.setdefault(key, []).append(value)
             bar.update()
             if (step + 1) % 20 == 0:
-                means = {k: v / since for k, v in sums.items()}
+                means = {k: sum(v) / len(v) for k, v in seen.items()}
                 bar.set_postfix({k: f"{v:.3f}" for k, v in means.items()}, refresh=False)
                 log({"step": step + 1, "seconds": time.monotonic() - began, **means})
-                sums, since = {}, 0
+                seen = {}
             if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
                 save(step + 1)
             if validate is not None and ((step + 1) % config.validate_every == 0 or step + 1 == config.steps):

@@ -113,8 +113,11 @@ def dense_targets(sample: Sample) -> dict[str, torch.Tensor]:
         out["heat"][cy, cx] = 1.0
         inside = ids == item["id"]
         inside[cy, cx] = True
+        if sample.colors_hold:
+            out["color"][inside] = colors[item["color"]]
+        elif len(load_catalog().category(item["category"]).colors) == 1:
+            continue  # known by its color: an orange turned blue is as good as a ball
         out["label"][inside] = names[item["category"]]
-        out["color"][inside] = colors[item["color"]]
         # Small objects count as much as large ones; the centre cell, which will be read out, counts most.
         out["weight"][inside] = 1.0 / float(inside.sum())
         out["weight"][cy, cx] += 1.0
@@ -132,14 +135,14 @@ def head_loss(maps: tuple[torch.Tensor, ...], targets: list[dict[str, torch.Tens
     on = t["label"] >= 0
     weight = t["weight"][on] / t["weight"][on].sum().clamp(min=1e-6)
     ce_label = F.cross_entropy(label.permute(0, 2, 3, 1)[on], t["label"][on], reduction="none")
-    ce_color = F.cross_entropy(color.permute(0, 2, 3, 1)[on], t["color"][on], reduction="none")
+    ce_color = F.cross_entropy(color.permute(0, 2, 3, 1)[on], t["color"][on], reduction="none", ignore_index=-1)
     box_error = (box.permute(0, 2, 3, 1)[on] - t["box"].permute(0, 2, 3, 1)[on]).abs().sum(-1)
     loss = heat + (weight * ce_label).sum() + (weight * ce_color).sum() + 10.0 * (weight * box_error).sum()
     peak = t["heat"] == 1.0
+    right = {k: (m.argmax(1) == t[k])[peak & (t[k] >= 0)].float() for k, m in (("label", label), ("color", color))}
     metrics = {
         "heat": heat.item(),
-        "label_acc": (label.argmax(1)[peak] == t["label"][peak]).float().mean().item(),
-        "color_acc": (color.argmax(1)[peak] == t["color"][peak]).float().mean().item(),
+        **{f"{k}_acc": values.mean().item() for k, values in right.items() if len(values)},
         "box_err": (weight * box_error).sum().item(),
     }
     return loss, metrics
@@ -204,6 +207,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--small-share", type=float, default=0.5, help="share of the steps on smaller pictures")
     parser.add_argument("--batch", type=int, default=8, help="scenes a step, a mosaic of photographs among them")
     parser.add_argument("--prompts", type=int, default=2, help="masks a scene and step")
+    parser.add_argument("--prompt-share", type=float, default=1.0, help="share of the steps that train masks")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
 
@@ -225,8 +229,9 @@ def run(args: argparse.Namespace) -> None:
 
     def step_loss(rng: random.Random) -> tuple[torch.Tensor, Metrics]:
         scenes = small if rng.random() < args.small_share else data
+        prompts = args.prompts if rng.random() < args.prompt_share else 0
         samples = [scenes.read(rng.randrange(len(scenes)), rng) for _ in range(args.batch - bool(photographs))]
-        return batch_loss(model, samples, mosaics("train", samples[0], rng), args.prompts, rng)
+        return batch_loss(model, samples, mosaics("train", samples[0], rng), prompts, rng)
 
     def validate() -> Metrics:
         assert val is not None

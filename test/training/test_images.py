@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from llavaseg_ros.training.images import SceneSet, relit, to_batch
+from llavaseg_ros.training.images import SceneSet, relit, to_batch, turned
 from llavaseg_ros.training.language.photographs import load_photographs
 from llavaseg_ros.training.photographs import PhotographSet, naming_loss
-from llavaseg_ros.training.sam import vocabulary
+from llavaseg_ros.training.sam import dense_targets, vocabulary
 
 
 @pytest.fixture
@@ -36,8 +37,10 @@ def test_a_folder_without_scenes_says_what_to_run(tmp_path: Path) -> None:
 
 def test_ids_follow_the_picture_through_mirror_crop_and_light(scenes: SceneSet) -> None:
     seen = set()
-    for seed in range(30):
+    for seed in range(45):
         sample = scenes.read(0, random.Random(seed))
+        if not sample.colors_hold:
+            continue
         assert sample.rgb.shape == (384, 512, 3) and sample.ids.shape == (192, 256) and sample.extent == (1.0, 1.0)
         red = sample.rgb[::2, ::2].astype(int)
         red = red[..., 0] > red[..., 1] + 40
@@ -53,6 +56,24 @@ def test_another_light_keeps_colors_apart() -> None:
     for seed in range(50):
         pixel = relit(gray, random.Random(seed))[0, 0].astype(int)
         assert 60 < pixel.mean() < 200 and np.ptp(pixel) < 70
+
+
+def test_turned_pictures_teach_names_and_no_colors(scenes: SceneSet) -> None:
+    pixel = np.full((1, 1, 3), (200, 40, 40), np.uint8)
+    seen = {tuple(turned(pixel, random.Random(seed))[0, 0].tolist()) for seed in range(60)}
+    assert any(g > r + 60 for r, g, _ in seen) and any(r == g == b for r, g, b in seen)
+
+    names, colors = vocabulary()
+    samples = [scenes.read(0, random.Random(seed)) for seed in range(60)]
+    assert 5 < sum(not s.colors_hold for s in samples) < 35
+    for sample in samples:
+        targets = dense_targets(sample)
+        assert set(targets["label"].unique().tolist()) == {-1, names["box"]}
+        assert set(targets["color"].unique().tolist()) == ({-1, colors["red"]} if sample.colors_hold else {-1})
+    # An orange is known by its color.
+    sample = next(s for s in samples if not s.colors_hold)
+    orange = {**sample.scene, "objects": [{"id": 7, "category": "orange", "color": "orange"}]}
+    assert (dense_targets(replace(sample, scene=orange))["label"] == -1).all()
 
 
 def test_a_batch_is_normalised() -> None:
