@@ -23,7 +23,7 @@ COMMANDS = (
     "Pick up the rightmost thing.",
     "Give me the yellow banana.",
     "Give me the white candle.",
-    "How many mugs are there?",
+    "What color is the mug?",
 )
 RATE_HZ = 10.0
 NODE = "llavaseg_ros.nodes.llavaseg_node"

@@ -99,8 +99,8 @@ def test_use_and_questions(model: LLaVASeg, truth: list) -> None:
     words = model.segment("What do you see?").answer.removeprefix("I see ").rstrip(".")
     seen = {" ".join(name.split()[:3]) for name in words.replace(" and ", ", ").split(", ")}
     assert len(seen) >= 5 and words.count(",") <= 2 * len(seen), words  # a list, and no endless one
-    question = model.segment("how many mugs are there?")
-    assert question.answer == "There is one mug."
+    question = model.segment("what color is the mug?")
+    assert question.answer == "The mug is red."
     assert not question.found and question.segments == () and question.thought.is_question and question.answer
     assert question.error_code == ErrorCode.NONE
 
