@@ -20,7 +20,8 @@ from llavaseg_ros.segmentation.sam import TappedSam
 from llavaseg_ros.segmentation.segmenter import save_segmenter
 from llavaseg_ros.segmentation.small_sam import SmallSamConfig, build_small_sam
 from llavaseg_ros.segmentation.text_encoder import TextEncoder
-from llavaseg_ros.training.mllm import build_llava, build_processor, train_tokenizer
+from llavaseg_ros.training.llava import build_llava, build_processor
+from llavaseg_ros.training.tokenizer import make_tokenizer
 from llavaseg_ros.types import Attributes, Stage, Thought
 
 
@@ -30,7 +31,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
     torch.manual_seed(0)
     tower = ObjectTower(ObjectTowerConfig()).eval()
-    tokenizer = train_tokenizer(["target: red mug; found: yes; answer: I see a red mug. Name the target."] * 4, 320)
+    texts = ["target: red mug; found: yes; answer: I see a red mug. Name the target."] * 4
+    tokenizer = make_tokenizer(texts, ["robot", "table"])
     llava = build_llava(tower, tokenizer, width=64, depth=2)
     llava.generation_config.suppress_tokens = tokenizer.all_special_ids  # or random weights may stop at once
     llava.save_pretrained(folder / "mllm")
