@@ -47,6 +47,17 @@ def read_json(path: Path, kind: type = dict) -> Any:
     return value
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not empty. Raises DatasetError when it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+    return [line for line in text.split("\n") if line.strip()]
+
+
 class Pictures:
     """The pictures of a set, below one folder. Each is looked for once; a missing one is one problem."""
 

@@ -83,9 +83,8 @@ class _Reader:
         self.memo: dict[int, Any] = {}
         # One call an instruction: files have millions of them.
         push = self.stack.append
-        self.steps: dict[str, Callable[[Any], None]] = dict.fromkeys(_VALUES, push)
-        for name, make in _CONSTANTS.items():
-            self.steps[name] = lambda _, make=make: push(make())
+        self.steps: dict[str, Callable[[Any], Any]] = dict.fromkeys(_VALUES, push)
+        self.steps |= {name: self._maker(make) for name, make in _CONSTANTS.items()}
         for name in ("PUT", "BINPUT", "LONG_BINPUT"):
             self.steps[name] = self._put
         for name in ("GET", "BINGET", "LONG_BINGET"):
@@ -94,8 +93,8 @@ class _Reader:
             "PROTO": lambda _: None,
             "FRAME": lambda _: None,
             "MEMOIZE": lambda _: self._put(len(self.memo)),
-            "POP": lambda _: self.stack.pop() and None,
-            "POP_MARK": lambda _: self._items() and None,
+            "POP": lambda _: self.stack.pop(),
+            "POP_MARK": lambda _: self._items(),
             "DUP": lambda _: push(self._top()),
             "LIST": lambda _: push(self._items()),
             "TUPLE": lambda _: push(tuple(self._items())),
@@ -120,6 +119,9 @@ class _Reader:
         if self.stack[-1] is _MARK:
             raise ValueError("a value is missing")
         return self.stack[-1]
+
+    def _maker(self, make: Callable[[], Any]) -> Callable[[Any], None]:
+        return lambda _: self.stack.append(make())
 
     def _put(self, key: int) -> None:
         self.memo[key] = self._top()
