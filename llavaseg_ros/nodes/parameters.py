@@ -55,7 +55,12 @@ def describe(spec: Spec) -> ParameterDescriptor:
 
 SPECS = (
     Spec("autostart", True, "Configure and activate at the start, without a lifecycle manager.", change="never"),
-    Spec("model", "default", "Model bundle: a folder, or 'default' for the embedded one.", change="inactive"),
+    Spec(
+        "model",
+        "default",
+        "Model profile: a name ('default' is the embedded one), a .yaml file, or the folder of a bundle.",
+        change="inactive",
+    ),
     Spec("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N.", change="inactive"),
     Spec(
         "mode",
@@ -162,7 +167,7 @@ def _refuse(spec: Spec, value: Any) -> str:
     if spec.name == "device" and not _DEVICE.fullmatch(str(value)):
         return f"parameter device: {value!r} is not one of auto, cpu, cuda, cuda:N"
     if spec.name == "model" and not str(value).strip():
-        return "parameter model: empty; expected 'default' or the folder of a bundle"
+        return "parameter model: empty; expected the name of a profile, its file, or the folder of a bundle"
     return ""
 
 

@@ -65,5 +65,9 @@ class MLLM(Protocol):
         Raises Cancelled when `should_cancel` returned true, ConversationTooLong when the context is too small.
         """
 
+    def seen_size(self) -> tuple[int, int] | None:
+        """Width and height in pixels at which the model sees the current image, after its processor resized it; None if
+        it does not say, or before the first reply about the image."""
+
     def describe(self) -> dict[str, Any]:
         """Family, size, device and the like, for `doctor` and diagnostics; plain JSON values."""

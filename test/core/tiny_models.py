@@ -101,7 +101,7 @@ def save_llava(folder: Path, *, seed: int = 0, next_version: bool = False) -> Pa
         "text_config": LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=64,
-            intermediate_size=96,
+            intermediate_size=128,
             num_hidden_layers=2,
             num_attention_heads=2,
             num_key_value_heads=1,
