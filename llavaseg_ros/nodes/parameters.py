@@ -58,10 +58,10 @@ SPECS = (
     Spec(
         "model",
         "default",
-        "Model profile: a name ('default' is the embedded one), a .yaml file, or the folder of a bundle.",
-        change="inactive",
+        "Model profile: a name ('default' is the embedded one), a .yaml file, or the folder of a bundle. While the "
+        "node is active the old model serves until the new one is warm, and stays, with the parameter, if that fails.",
     ),
-    Spec("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N.", change="inactive"),
+    Spec("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N. Changes as `model` does."),
     Spec(
         "mode",
         "cot",
@@ -159,6 +159,11 @@ def guard_changes(node: Node, lifecycle: Callable[[], str]) -> None:
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(check)
+
+
+def problem(name: str, value: Any) -> str:
+    """Why a parameter cannot have a value; "" if it can."""
+    return _refuse(_BY_NAME[name], value)
 
 
 def _refuse(spec: Spec, value: Any) -> str:
