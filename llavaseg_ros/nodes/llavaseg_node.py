@@ -72,6 +72,7 @@ class LLaVASegNode(LifecycleNode):
             partial=partial(self._outputs.send, "answer"),
         )
         self._models = ModelKeeper(self.worker, loader, log=self.get_logger().info, new_model=self._runner.forget_image)
+        self._asked: Wanted | None = None
         self._action: DeferredActionServer | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
         # Not on the node's clock: simulated time may stand still, time-outs and warnings may not.
@@ -100,7 +101,8 @@ class LLaVASegNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to load and warm the model in the worker, unless it is loaded already; return at once."""
         settings = Settings.of(self)
-        self._models.activate(self._wanted(settings), warm=settings.warm_up)
+        self._asked = self._wanted(settings)
+        self._models.activate(self._asked, warm=settings.warm_up)
         self.monitor.start_watch()
         result = super().on_activate(state)
         self._state = "active"
@@ -229,7 +231,11 @@ class LLaVASegNode(LifecycleNode):
     def _follow_parameters(self, settings: Settings) -> None:
         """The model's parameters were set while active: exchange the model, or put the parameters back."""
         serving, wanted = self._models.serving, self._wanted(settings)
-        if serving is None or self.worker.swapping or serving == wanted:
+        # Only what was set since the last look: the service changes the model first and the parameters then.
+        if wanted == self._asked or self.worker.swapping or self.worker.state is ModelState.LOADING:
+            return
+        self._asked = wanted
+        if serving is None or serving == wanted:
             return
 
         def done(error: LLaVASegError | None) -> None:
@@ -240,8 +246,7 @@ class LLaVASegNode(LifecycleNode):
         try:
             self._models.exchange(wanted, warm=settings.warm_up, done=done)
         except LLaVASegError as error:
-            if self.worker.state is not ModelState.LOADING:  # else again when that is over
-                done(error)
+            done(error)
 
     def _set_model_parameters(self, wanted: Wanted) -> None:
         self.set_parameters([Parameter("model", value=wanted.model), Parameter("device", value=wanted.device)])
