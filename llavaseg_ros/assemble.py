@@ -39,13 +39,25 @@ def load_parts(profile: Profile, device: torch.device) -> Parts:
 
     Raises BundleError that says what is missing or does not fit, and where it can, the command that mends it.
     """
-    if profile.bundle is not None:
-        profile = _of_bundle(profile, checked_bundle(profile.bundle))
+    profile = resolved(profile)
     form = None if profile.prompt_source == "adapters" else box_format(profile.mllm.box_format)
     prompts = profile.mllm.prompts
     style = load_style(_near(prompts, profile.folder) if prompts.endswith(".yaml") else prompts)
     mllm = load_mllm(profile, device)
     return Parts(profile.name, mllm, load_segmenter(profile, device), style, profile.prompt_source, form)
+
+
+def resolved(profile: Profile) -> Profile:
+    """The same profile, or that of a bundle's parts, whose files are checked."""
+    if profile.bundle is None:
+        return profile
+    bundle = checked_bundle(profile.bundle)
+    return replace(
+        profile,
+        name=bundle.name,
+        mllm=MLLMProfile(model=str(bundle.mllm), prompts=bundle.prompts),
+        segmenter=SegmenterProfile(folder=str(bundle.segmenter)),
+    )
 
 
 def load_mllm(profile: Profile, device: torch.device) -> MLLM:
@@ -80,27 +92,23 @@ def load_segmenter(profile: Profile, device: torch.device) -> Segmenter:
     automatic = torch.float16 if device.type == "cuda" and not wanted.folder else torch.float32
     encoder = EncoderPlace(_DTYPES.get(wanted.dtype, automatic), wanted.offload)
     if wanted.folder:
-        embedded = wanted.folder == EMBEDDED
-        folder = checked_bundle(default_bundle()).segmenter if embedded else _near(wanted.folder, profile.folder)
-        return Segmenter.load(folder, device=device, encoder=encoder)
+        return Segmenter.load(segmenter_folder(profile), device=device, encoder=encoder)
     path = sam_path(wanted.sam, wanted.checkpoint, profile.folder)
     if not path.is_file() and profile.allow_download and path.name == OFFICIAL_SAMS[wanted.sam].name:
         fetch_sam(wanted.sam, path)
     return Segmenter.of_sam(wanted.sam, path, device=device, encoder=encoder)
 
 
+def segmenter_folder(profile: Profile) -> Path:
+    """The folder with a profile's trained adapters."""
+    if profile.segmenter.folder == EMBEDDED:
+        return checked_bundle(default_bundle()).segmenter
+    return _near(profile.segmenter.folder, profile.folder)
+
+
 def checked_bundle(folder: Path) -> Bundle:
     """A bundle whose files are there; small ones are checked against their hashes too."""
     return verify(folder, deep=read_bundle(folder).total_bytes <= _DEEP_CHECK_BYTES)
-
-
-def _of_bundle(profile: Profile, bundle: Bundle) -> Profile:
-    return replace(
-        profile,
-        name=bundle.name,
-        mllm=MLLMProfile(model=str(bundle.mllm), prompts=bundle.prompts),
-        segmenter=SegmenterProfile(folder=str(bundle.segmenter)),
-    )
 
 
 def _near(value: str, folder: Path) -> Path:
