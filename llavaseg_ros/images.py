@@ -6,8 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from llavaseg_ros.errors import BadRequest
+
+_EXIF_ORIENTATION = 0x0112
 
 
 def read_rgb(path: Path | str) -> np.ndarray:
@@ -40,6 +43,20 @@ def read_ids(path: Path | str) -> np.ndarray:
     if array.ndim != 2 or array.dtype != np.uint8:
         raise BadRequest(f"instance map {path}: expected 8-bit gray, got {array.dtype} {list(array.shape)}")
     return array
+
+
+def picture_size(path: Path | str) -> tuple[int, int]:
+    """Height and width of a picture as `read_rgb` would give it, from its head alone.
+
+    Raises BadRequest when the file is missing or not a picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            turned = picture.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+    except (OSError, Image.DecompressionBombError) as error:
+        raise BadRequest(f"image {path}: cannot be read as a picture ({error})") from error
+    return (width, height) if turned else (height, width)
 
 
 def write_rgb(path: Path | str, rgb: np.ndarray) -> None:

@@ -30,6 +30,14 @@ def existing_file(text: str) -> Path:
     return path
 
 
+def existing_folder(text: str) -> Path:
+    """A folder that is there."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"no such folder: {text}")
+    return path
+
+
 def command_text(text: str) -> str:
     """A command of 1 to 2000 characters."""
     stripped = text.strip()

@@ -25,6 +25,7 @@ class Sample:
     """One line of DATA.jsonl.
 
     image: the path as written; image_path: the file. mask_path: file of the true mask, None = the target is not there.
+    ignore_path: file of a mask of pixels that do not count, None = all of them count.
     target: true name of the target, None = not given. has_truth: the line has a "mask" key at all.
     kind: type of command ("name", "absent", "question", ...), phrasing: "known", "held_out", ...; "" = not given.
     attributes: the true ones, empty where the data has none. id: the line's own "id", or its line number.
@@ -40,6 +41,7 @@ class Sample:
     image_path: Path
     command: str
     mask_path: Path | None = None
+    ignore_path: Path | None = None
     target: str | None = None
     has_truth: bool = False
     kind: str = ""
@@ -178,9 +180,11 @@ def _sample(row: dict[str, Any], line: int, folder: Path, need_truth: bool, seen
     if need_truth and "mask" not in row:
         raise ValueError('"mask" is missing; expected the path of a PNG, or null when the target is not there')
     mask, target = _optional_text(row, "mask"), _optional_text(row, "target")
+    ignore = _optional_text(row, "ignore")
     image_path = folder / image
     mask_path = folder / mask if mask is not None else None
-    for key, file in (("image", image_path), ("mask", mask_path)):
+    ignore_path = folder / ignore if ignore is not None else None
+    for key, file in (("image", image_path), ("mask", mask_path), ("ignore", ignore_path)):
         if file is not None and not seen.setdefault(file, file.is_file()):
             raise ValueError(f'"{key}": no such file: {file}')
     return Sample(
@@ -190,6 +194,7 @@ def _sample(row: dict[str, Any], line: int, folder: Path, need_truth: bool, seen
         image_path=image_path,
         command=command,
         mask_path=mask_path,
+        ignore_path=ignore_path,
         target=target,
         has_truth="mask" in row,
         kind=_optional_text(row, "kind") or "",

@@ -4,6 +4,8 @@
 - IoU of one command: intersection / union of predicted and true pixels; 1 when both are empty, 0 when one is.
 - gIoU: mean IoU over commands, absent targets included.
 - cIoU: sum of intersections / sum of unions, over the same commands.
+- Pixels that a set marks to be ignored count in no intersection and in no union, as in ReasonSeg; whether a mask was
+  drawn at all does not depend on them.
 - mIoU: mean IoU over the commands whose target is there.
 - N-acc: of the absent targets, the share with an empty prediction. T-acc: of the present ones, the share with a mask.
 
@@ -172,12 +174,15 @@ def overlap(predicted: np.ndarray | None, truth: np.ndarray | None) -> tuple[int
     return int(np.count_nonzero(a & b)), int(np.count_nonzero(a | b))
 
 
-def score_masks(predicted: np.ndarray | None, truth: np.ndarray | None, **rest: Any) -> Score:
-    """Score one command from its masks ([H, W]; None or all zeros = no target). rest: the other fields of `Score`.
+def score_masks(
+    predicted: np.ndarray | None, truth: np.ndarray | None, ignored: np.ndarray | None = None, **rest: Any
+) -> Score:
+    """Score one command from its masks ([H, W]; None or all zeros = no target). ignored: pixels that do not count
+    ([H, W]). rest: the other fields of `Score`.
 
     Raises ValueError when sizes differ.
     """
-    intersection, union = overlap(predicted, truth)
+    intersection, union = overlap(_without(predicted, ignored), _without(truth, ignored))
     return Score(
         intersection=intersection,
         union=union,
@@ -185,6 +190,14 @@ def score_masks(predicted: np.ndarray | None, truth: np.ndarray | None, **rest: 
         predicted_empty=predicted is None or not np.any(predicted),
         **rest,
     )
+
+
+def _without(mask: np.ndarray | None, ignored: np.ndarray | None) -> np.ndarray | None:
+    if mask is None or ignored is None:
+        return mask
+    if mask.shape != ignored.shape:
+        raise ValueError(f"mask sizes differ: {list(mask.shape)}, of the pixels to ignore {list(ignored.shape)}")
+    return (mask != 0) & (ignored == 0)
 
 
 def with_mask(scores: Sequence[Score]) -> list[tuple[float, float]]:

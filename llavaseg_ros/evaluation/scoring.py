@@ -42,11 +42,13 @@ def score_all(samples: Sequence[Sample], predictions: Sequence[Prediction], fold
 
 def _score(sample: Sample, said: Prediction, folder: Path) -> Score:
     predicted, truth = load_masks(sample, said, folder)
+    ignored = read_mask(sample.ignore_path) if sample.ignore_path is not None else None
     true, words = sample.attributes, said.attributes
     try:
         return score_masks(
             predicted,
             truth,
+            ignored,
             failed=bool(said.error),
             kind=sample.kind,
             phrasing=sample.phrasing,

@@ -43,7 +43,12 @@ def test_cmake_interface_packages_are_dependencies_of_the_ros_package() -> None:
 def test_data_files_are_inside_the_module() -> None:
     """Everything in llavaseg_ros/ is installed by both builds; these are read at run time and must be there."""
     module = ROOT / "llavaseg_ros"
-    for pattern in ("reasoning/prompts/*.yaml", "training/data/*.yaml"):
+    for pattern in (
+        "reasoning/prompts/*.yaml",
+        "training/data/*.yaml",
+        "datasets/data/*.yaml",
+        "evaluation/data/*.yaml",
+    ):
         files = list(module.glob(pattern))
         assert files, pattern
         for path in files:
