@@ -58,6 +58,8 @@ class Feed(Generic[_T]):
         try:
             with suppress(asyncio.CancelledError):
                 self._loop.run_until_complete(self._task)
+            # The library leaves generators half-way when a request fails; asyncio complains if the loop goes first.
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         finally:
             self._ended.set()
             self._loop.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -154,6 +155,6 @@ def _why(error: BaseException) -> str:
     """The innermost reason, for the library's own text is always "Connection error."."""
     while (inner := error.__cause__ or error.__context__) is not None:
         error = inner
-    if isinstance(error, OSError) and error.strerror:
-        return clean(error.strerror, "")
+    if isinstance(error, OSError) and error.errno and error.errno > 0 and "Errno" not in str(error.strerror):
+        return os.strerror(error.errno)
     return clean(error, "") or type(error).__name__

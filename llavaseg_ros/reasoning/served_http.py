@@ -14,6 +14,10 @@ from typing import Any
 import httpx2
 import openai
 
+# The library would load these with the first request, at the cost of seconds on a small machine.
+import openai.resources.chat
+import openai.resources.models
+
 from llavaseg_ros.reasoning.served_config import ServedConfig
 
 MODELS_BYTES = 2**20
@@ -141,6 +145,8 @@ def _chunk(event: Any) -> Chunk | None:
     if not choices:
         return None
     choice = choices[0]
+    if not (hasattr(choice, "delta") or hasattr(choice, "finish_reason")):
+        raise Unreadable("an event whose choice is no object")
     delta = getattr(choice, "delta", None)
     text = getattr(delta, "content", None) or ""
     finish = getattr(choice, "finish_reason", None) or ""
