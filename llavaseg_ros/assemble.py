@@ -15,6 +15,7 @@ from llavaseg_ros.reasoning.base import MLLM
 from llavaseg_ros.reasoning.boxes import BoxFormat, box_format
 from llavaseg_ros.reasoning.local import LocalMLLM
 from llavaseg_ros.reasoning.prompt_style import PromptStyle, load_style
+from llavaseg_ros.reasoning.served import ServedConfig, ServedMLLM
 from llavaseg_ros.segmentation.encoder_place import EncoderPlace
 from llavaseg_ros.segmentation.segmenter import Segmenter
 
@@ -61,8 +62,10 @@ def resolved(profile: Profile) -> Profile:
 
 
 def load_mllm(profile: Profile, device: torch.device) -> MLLM:
-    """The language model of a profile."""
+    """The language model of a profile: loaded here, or at the other end of a connection that is not opened yet."""
     wanted = profile.mllm
+    if wanted.kind == "served":
+        return ServedMLLM(ServedConfig.from_dict({"model": wanted.model, **wanted.server}))
     return LocalMLLM.load(
         mllm_folder(profile),
         device=device,

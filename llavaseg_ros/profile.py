@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import yaml
 
 from llavaseg_ros.bundle import MANIFEST
-from llavaseg_ros.errors import BundleError
+from llavaseg_ros.errors import BadRequest, BundleError
+from llavaseg_ros.reasoning.served_config import ServedConfig
 
 EMBEDDED = "default"
 """As a part's name: that part of the embedded bundle."""
@@ -170,8 +171,11 @@ def _fits_together(profile: Profile, path: Path) -> None:
         )
     if profile.prompt_source != "adapters" and mllm.box_format == "none":
         raise BundleError(f"{path}: prompt_source is {profile.prompt_source!r}, which needs mllm.box_format")
-    if mllm.kind == "served" and not isinstance(mllm.server.get("base_url"), str):
-        raise BundleError(f"{path}: mllm.kind is 'served', which needs mllm.server.base_url")
+    if mllm.kind == "served":
+        try:
+            ServedConfig.from_dict({"model": mllm.model, **mllm.server})
+        except BadRequest as error:
+            raise BundleError(f"{path}: mllm.server: {error}") from error
 
 
 def _table(data: Any, name: str, known: set[str], path: Path) -> dict[str, Any]:

@@ -35,6 +35,8 @@ def checks(profile: Profile) -> Iterator[Check]:
         yield "model bundle", partial(bundle, default_bundle())
     if profile.mllm.kind == "local" and profile.mllm.model != EMBEDDED:
         yield "language model", partial(language_model, profile)
+    if profile.mllm.kind == "served":
+        yield "model server", partial(server, profile)
     if profile.mllm.quantization != "none":
         yield "quantization", partial(quantization, profile)
     if profile.segmenter.sam:
@@ -76,6 +78,21 @@ def language_model(profile: Profile) -> Finding:
         return Finding("language model", False, text, fix)
     size = sum(p.stat().st_size for p in folder.glob("*.safetensors"))
     return Finding("language model", True, f"{profile.mllm.model}, {size / GIB:.1f} GiB, {folder}")
+
+
+def server(profile: Profile) -> Finding:
+    """Whether the server of a served model is up, and has the model."""
+    module = importlib.import_module("llavaseg_ros.reasoning.served")
+    told = module.ServedMLLM(
+        module.ServedConfig.from_dict({"model": profile.mllm.model, **profile.mllm.server})
+    ).check()
+    fix = "start the server, or mend mllm.server in the profile (docs/fleet.md)"
+    if told["state"] != "up":
+        return Finding("model server", False, f"{told['url']} is {told['state']}: {told['last_error']}", fix)
+    if told["model_listed"] is False:
+        names = ", ".join(told["models"]) or "none"
+        return Finding("model server", False, f"{told['url']} does not list {told['model']!r}, but: {names}", fix)
+    return Finding("model server", True, f"{told['url']} is up and has {told['model']!r}")
 
 
 def without_download(profile: Profile) -> Profile:
