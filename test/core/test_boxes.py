@@ -68,7 +68,7 @@ def test_each_unit_means_the_same_place(unit: str, values: tuple[float, ...]) ->
 
 @given(
     box=st.tuples(*(st.floats(0, 0.45), st.floats(0, 0.45), st.floats(0.5, 1), st.floats(0.5, 1))),
-    size=st.tuples(st.integers(16, 4000), st.integers(16, 4000)),
+    size=st.tuples(st.integers(32, 4000), st.integers(32, 4000)),
 )
 def test_padded_squares_of_any_format(box: tuple[float, ...], size: tuple[int, int]) -> None:
     """The way there and back: what LLaVA would write for a box in an image that was padded around its centre."""
