@@ -1,8 +1,8 @@
 """What the chain of thought needs of a multimodal language model (MLLM), whoever runs it.
 
 A local transformers model implements it (`local.py`), and so does a model on a server (`served.py`), since nothing here
-speaks of token ids, tensors or devices. An implementation is free to keep the image, its features and its key/value prefix between calls,
-as long as greedy decoding gives the same reply with and without that.
+speaks of token ids, tensors or devices. An implementation is free to keep the image, its features and its key/value
+prefix between calls, as long as greedy decoding gives the same reply with and without that.
 """
 
 from __future__ import annotations
