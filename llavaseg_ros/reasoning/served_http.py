@@ -80,6 +80,7 @@ def _client(config: ServedConfig, key: str, max_bytes: int) -> openai.AsyncOpenA
     # and no request is lost on a connection that the server closed while nobody looked.
     transport = _Transport(config, max_bytes, with_key=bool(key))
     timeout = httpx2.Timeout(None, connect=config.connect_timeout_s)  # the other limits are kept by the caller
+    # trust_env: a proxy of the environment (HTTP_PROXY) would get images that the settings send elsewhere.
     client = httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False, trust_env=False)
     return openai.AsyncOpenAI(
         api_key=key or "none",  # the library wants one; the transport sends it only if there is one
@@ -95,7 +96,6 @@ class _Transport(httpx2.AsyncBaseTransport):
 
     def __init__(self, config: ServedConfig, max_bytes: int, *, with_key: bool) -> None:
         verify: ssl.SSLContext | bool = ssl.create_default_context() if config.encrypted else False
-        # Environment variables (HTTP_PROXY) would send images elsewhere than where the settings say.
         self._inner = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False)
         self._max_bytes = max_bytes
         self._headers = _HEADERS | ({"authorization"} if with_key else set())
