@@ -3,7 +3,7 @@
 Importing this module registers it with transformers, so that `AutoModelForImageTextToText.from_pretrained` loads the
 folder by itself. The tower is the eye (see `segmentation/pyramid.py`), and a head that finds object centres; at each
 centre the features, what the head thinks of name and color, and the box become one token. Tokens come in reading
-order, left to right, after one token of the whole scene.
+order, left to right, after one token of the whole scene; relations between the objects follow them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from llavaseg_ros.reasoning.object_relations import SIDES, relation_tokens
 from llavaseg_ros.segmentation.pyramid import Eye, EyeConfig
 
 BOX_BANDS = 4
@@ -26,8 +27,12 @@ BOX_DIM = 6 * 2 * BOX_BANDS + GRID * GRID + 5
 
 
 class ObjectTowerConfig(PreTrainedConfig):
-    """Sizes of the tower. image_size, width, out: see `EyeConfig`. num_objects: object tokens a frame. label_names,
-    color_names: what the head can say, in the order of its outputs."""
+    """Sizes of the tower. image_size, width, out: see `EyeConfig`. num_objects, num_relations: tokens a frame.
+    label_names, color_names: what the head can say, in the order of its outputs.
+
+    A token holds, in this order: features (out), names and colors (num_words), where there are relations the words of
+    a second object (num_words) and its side (SIDES), the box (BOX_DIM), the score.
+    """
 
     model_type = "llavaseg_object_tower"
 
@@ -38,9 +43,30 @@ class ObjectTowerConfig(PreTrainedConfig):
     label_names: list[str] | tuple[str, ...] = ("thing",)
     color_names: list[str] | tuple[str, ...] = ("gray",)
     num_objects: int = 16
+    num_relations: int = 0
     min_score: float = 0.15
     hidden_size: int = 128 + 1 + 1 + BOX_DIM + 1
     initializer_range: float = 0.02
+
+    @property
+    def num_words(self) -> int:
+        """Names and colors that the head can say."""
+        return len(self.label_names) + len(self.color_names)
+
+    @property
+    def relation_size(self) -> int:
+        """Features that only relation tokens have."""
+        return self.num_words + len(SIDES) if self.num_relations else 0
+
+    @property
+    def token_size(self) -> int:
+        """Features of a token, which hidden_size must be."""
+        return self.out + self.num_words + self.relation_size + BOX_DIM + 1
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a frame: the scene's, the objects', the relations'."""
+        return 1 + self.num_objects + self.num_relations
 
 
 class ObjectHead(nn.Module):
@@ -118,6 +144,20 @@ def pick_objects(
     return torch.cat([scene, tokens], dim=1)
 
 
+def add_relations(tokens: torch.Tensor, config: ObjectTowerConfig) -> torch.Tensor:
+    """Object tokens [B, 1 + num_objects, C] of `pick_objects` -> all tokens [B, num_tokens, token_size]."""
+    split = config.out + config.num_words
+    objects = tokens[:, 1:]
+    words, centres = objects[..., config.out : split], objects[..., -6:-4]
+    first, second, side = relation_tokens(words, centres, objects[..., -1] > 0, config.num_relations)
+    rows = tokens.new_zeros(len(tokens), config.num_tokens, config.token_size)
+    seen = tokens.shape[1]
+    rows[:, :seen, :split], rows[:, :seen, split + config.relation_size :] = tokens[..., :split], tokens[..., split:]
+    rows[:, seen:, config.out : split] = first
+    rows[:, seen:, split : split + config.relation_size] = torch.cat([second, side], dim=-1)
+    return rows
+
+
 def crop_padding(
     pixels: torch.Tensor, multiple: int = 32, tolerance: float = 0.03
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -164,15 +204,16 @@ class ObjectTower(PreTrainedModel):
     def __init__(self, config: ObjectTowerConfig) -> None:
         super().__init__(config)
         labels, colors = len(config.label_names), len(config.color_names)
-        width = config.out + labels + colors + BOX_DIM + 1
-        if config.hidden_size != width:
-            raise ValueError(f"hidden_size is {config.hidden_size}; tokens of these sizes have {width} features")
+        if config.hidden_size != config.token_size:
+            raise ValueError(
+                f"hidden_size is {config.hidden_size}; tokens of these sizes have {config.token_size} features"
+            )
         self.eye = Eye(EyeConfig(config.backbone, config.image_size, config.width, config.out))
         self.head = ObjectHead(config.out, labels, colors)
         self.post_init()
 
     def tokens(self, pixels: torch.Tensor, extent: torch.Tensor) -> torch.Tensor:
-        """Pixels as the small SAM sees them, float [B, 3, H, W], and extent -> tokens, float [B, 1 + num_objects,
+        """Pixels as the small SAM sees them, float [B, 3, H, W], and extent -> tokens, float [B, num_tokens,
         hidden_size].
 
         extent: float [B, 2], the part of the padded input that holds picture, (x, y).
@@ -180,10 +221,12 @@ class ObjectTower(PreTrainedModel):
         level = self.eye(pixels)[-1]
         stride = 8.0 / self.config.image_size
         extent = extent * extent.new_tensor([level.shape[-1] * stride, level.shape[-2] * stride])
-        return pick_objects(level, self.head(level), extent, self.config.num_objects, self.config.min_score, stride)
+        config = self.config
+        objects = pick_objects(level, self.head(level), extent, config.num_objects, config.min_score, stride)
+        return add_relations(objects, config) if config.num_relations else objects
 
     def forward(self, pixel_values: torch.Tensor, **_: Any) -> BaseModelOutputWithPooling:
-        """pixel_values: float [B, 3, S, S], padded to a square and normalised. Hidden states: [B, 1 + num_objects,
+        """pixel_values: float [B, 3, S, S], padded to a square and normalised. Hidden states: [B, num_tokens,
         hidden_size]."""
         pixels, extent = crop_padding(pixel_values.float())
         tokens = self.tokens(pixels.to(self.dtype), extent).to(self.dtype)

@@ -14,7 +14,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from llavaseg_ros.reasoning.object_tower import BOX_BANDS, BOX_DIM, GRID, ObjectTower, ObjectTowerConfig
+from llavaseg_ros.reasoning.object_relations import SIDES
+from llavaseg_ros.reasoning.object_tower import BOX_BANDS, ObjectTower, ObjectTowerConfig
 from llavaseg_ros.segmentation.backbone import PIXEL_MEAN, PIXEL_STD
 from llavaseg_ros.training.sam import Pretrained, vocabulary
 from llavaseg_ros.training.scenes.catalog import LOCATIONS
@@ -34,6 +35,7 @@ CHAT_TEMPLATE = (
 
 # Most rotary channels then hardly turn within a conversation of 200 tokens: what is looked up is looked up by content.
 ROPE_THETA = 1e6
+RELATIONS = 24  # tokens; more than the clear ones of most tables
 
 
 def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
@@ -68,7 +70,7 @@ def build_llava(
         projector_hidden_act="gelu",
         vision_feature_select_strategy="full",
         vision_feature_layer=-1,
-        image_seq_length=1 + tower.config.num_objects,
+        image_seq_length=tower.config.num_tokens,
         tie_word_embeddings=True,
     )
     model = LlavaForConditionalGeneration(config)
@@ -88,8 +90,9 @@ def build_tower(pretrained: Pretrained) -> ObjectTower:
         out=eye.out,
         label_names=names,
         color_names=colors,
-        hidden_size=eye.out + len(names) + len(colors) + BOX_DIM + 1,
+        num_relations=RELATIONS,
     )
+    config.hidden_size = config.token_size
     tower = ObjectTower(config)
     tower.eye.load_state_dict(pretrained.sam.image_encoder.eye.state_dict())
     tower.head.load_state_dict(pretrained.head.state_dict())
@@ -109,12 +112,12 @@ def build_processor(tower: ObjectTower, tokenizer: PreTrainedTokenizerFast) -> L
         image_mean=[m / 255 for m in PIXEL_MEAN],
         image_std=[s / 255 for s in PIXEL_STD],
     )
-    # The count of image tokens is (side / patch)^2 + additional: one for the scene and one an object.
+    # The count of image tokens is (side / patch)^2 + additional: one for the scene, the others for what is in it.
     return LlavaProcessor(
         image_processor=images,
         tokenizer=tokenizer,
         patch_size=side,
-        num_additional_image_tokens=tower.config.num_objects,
+        num_additional_image_tokens=tower.config.num_tokens - 1,
         vision_feature_select_strategy="full",
         chat_template=CHAT_TEMPLATE,
         image_token=IMAGE,
@@ -152,20 +155,33 @@ def start_from_words(
             into = name.endswith(("o_proj.weight", "down_proj.weight"))  # adds to the residual stream
             nn.init.normal_(matrix, std=(EMBEDDING_STD / 3 if into else 1.0) / math.sqrt(matrix.shape[1]))
     tower = llava.model.vision_tower.config
-    spoken = [*tower.label_names, *tower.color_names]
-    names = len(spoken)
-    spoken += [place for row in LOCATIONS for place in row]
-    # Their inputs, in the order of `pick_objects` and `encode_boxes`: names and colors follow the features, and the
-    # nine places the box's sines and cosines.
-    places = names + 2 * 6 * BOX_BANDS
-    inputs = [tower.out + i for i in (*range(names), *range(places, places + GRID * GRID))]
     first, second = llava.model.multi_modal_projector.linear_1, llava.model.multi_modal_projector.linear_2
     nn.init.normal_(first.weight, std=1 / math.sqrt(width))
     nn.init.normal_(second.weight, std=EMBEDDING_STD / math.sqrt(width))
     nn.init.zeros_(first.bias)
     nn.init.zeros_(second.bias)
     gain = 4.0  # where GELU is the identity for a sure name and zero for none
-    for unit, (index, word) in enumerate(zip(inputs, spoken, strict=True)):
+    inputs = _word_inputs(tower, embeddings, tokenizer)
+    if len(inputs) > width:
+        raise ValueError(f"width is {width}; the words that the tower says need a model at least {len(inputs)} wide")
+    for unit, (index, vector) in enumerate(inputs):
         first.weight[unit] = 0.0
         first.weight[unit, index] = gain
-        second.weight[:, unit] = word_vector(word, embeddings, tokenizer) / gain
+        second.weight[:, unit] = vector / gain
+
+
+def _word_inputs(
+    tower: ObjectTowerConfig, embeddings: torch.Tensor, tokenizer: PreTrainedTokenizerFast
+) -> list[tuple[int, torch.Tensor]]:
+    """Which features of a token stand for words, and the vectors [C] that those are to become."""
+    vector = lambda word: word_vector(word, embeddings, tokenizer)  # noqa: E731
+    names = [vector(word) for word in (*tower.label_names, *tower.color_names)]
+    split = tower.out + len(names)
+    places = split + tower.relation_size + 2 * 6 * BOX_BANDS  # after the sines and cosines of `encode_boxes`
+    inputs = list(enumerate(names, tower.out))
+    inputs += enumerate((vector(place) for row in LOCATIONS for place in row), places)
+    if tower.num_relations:
+        # Turned, so that what stands beside a thing is not taken for the thing.
+        turn, _ = torch.linalg.qr(torch.randn(embeddings.shape[1], embeddings.shape[1]))
+        inputs += enumerate((turn @ v for v in (*names, *map(vector, SIDES))), split)
+    return inputs

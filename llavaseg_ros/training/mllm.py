@@ -215,8 +215,8 @@ def run(args: argparse.Namespace) -> None:
     tokenizer = load_tokenizer(args.run, text, args.words)
     tower = build_tower(load_pretrained(args.run))
     llava = build_llava(tower, tokenizer, width=args.width, depth=args.depth)
-    encoder = Encoder(tokenizer, 1 + tower.config.num_objects)
-    side, names = tower.config.image_size, list(tower.config.label_names)
+    encoder = Encoder(tokenizer, tower.config.num_tokens)
+    side, names = tower.config.image_size, tower.config.label_names
     sets = {"train": SceneSet(args.data, side)} | ({"val": SceneSet(args.val, side, limit=300)} if args.val else {})
     tokens = {name: kept_tokens(tower, data, args.run / f"tokens_{name}.safetensors") for name, data in sets.items()}
     records = {name: data.scenes for name, data in sets.items()}
@@ -234,7 +234,7 @@ def run(args: argparse.Namespace) -> None:
         image = tokens[name][[d.index for d in drawn]].float()
         for row, pair in zip(image, (d.renamed for d in drawn), strict=True):
             if pair is not None:
-                swap_names(row, *(tower.config.out + names.index(n) for n in pair))
+                swap_names(row, pair, tower.config)
         return language_loss(llava, image, *batch)
 
     def part(name: str, steps: int, draw: Draw, checks: dict[str, Draw]) -> None:

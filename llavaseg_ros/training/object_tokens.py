@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from llavaseg_ros.images import read_rgb
-from llavaseg_ros.reasoning.object_tower import ASPECT, ObjectTower
+from llavaseg_ros.reasoning.object_tower import ASPECT, ObjectTower, ObjectTowerConfig
 from llavaseg_ros.segmentation.preprocess import fit_to
 from llavaseg_ros.training.images import SceneSet, collate, laid_in, to_batch
 from llavaseg_ros.training.photographs import Photograph, PhotographSet
@@ -29,7 +29,7 @@ def _eye_runs_on(pixels: torch.Tensor) -> torch.autocast:
 
 @torch.no_grad()
 def tower_tokens(tower: ObjectTower, data: SceneSet) -> torch.Tensor:
-    """float16 [scenes, 1 + num_objects, hidden_size]."""
+    """float16 [scenes, num_tokens, hidden_size]."""
     rows = []
     for i in tqdm(range(0, len(data), 8), desc="object tokens", unit="batch", mininterval=5.0):
         pixels, extent = collate([data[j] for j in range(i, min(i + 8, len(data)))])
@@ -59,7 +59,7 @@ def kept_tokens(tower: ObjectTower, data: SceneSet, path: Path) -> torch.Tensor:
 def photograph_record(token_rows: torch.Tensor, photograph: Photograph, tower: ObjectTower) -> dict[str, Any] | None:
     """What there is to say about a photograph: a record like those of scenes, from what the tower sees in it.
 
-    token_rows: float [1 + num_objects, hidden_size]. None unless the tower sees an object of the photograph's word, and
+    token_rows: float [num_tokens, hidden_size]. None unless the tower sees an object of the photograph's word, and
     is sure of the name of everything that it sees: only then words and tokens agree.
     """
     config = tower.config
@@ -87,7 +87,7 @@ def photograph_record(token_rows: torch.Tensor, photograph: Photograph, tower: O
 def kept_photographs(
     tower: ObjectTower, photographs: PhotographSet, path: Path
 ) -> tuple[torch.Tensor, list[dict[str, Any]]]:
-    """Tokens, float16 [photographs, 1 + num_objects, hidden_size], and records of the photographs that the tower reads
+    """Tokens, float16 [photographs, num_tokens, hidden_size], and records of the photographs that the tower reads
     as what they are; kept in `path`."""
     origin = made_from(tower, [f"{photographs.folder} {row}" for row in photographs.rows])
     if path.exists():
@@ -95,7 +95,7 @@ def kept_photographs(
             kept = file.metadata() or {}
             if kept.get("made_from") == origin:
                 return file.get_tensor("tokens"), json.loads(kept["records"])
-    tokens, records = [], []
+    tokens, records, config = [], [], tower.config
     for row in tqdm(photographs.rows, desc="photographs", unit="picture", mininterval=5.0):
         rgb = read_rgb(photographs.folder / row.image)
         fit = fit_to(rgb.shape[0], rgb.shape[1], tower.config.image_size, 32)
@@ -106,7 +106,7 @@ def kept_photographs(
         if record is not None:
             tokens.append(seen.half())
             records.append(record)
-    found = torch.cat(tokens) if tokens else torch.zeros(0, 1 + tower.config.num_objects, tower.config.hidden_size)
+    found = torch.cat(tokens) if tokens else torch.zeros(0, config.num_tokens, config.hidden_size)
     save_file({"tokens": found}, path, {"made_from": origin, "records": json.dumps(records)})
     return found, records
 
@@ -118,6 +118,10 @@ def renamed_record(record: dict[str, Any], pair: tuple[str, str]) -> dict[str, A
     return {**record, "objects": objects}
 
 
-def swap_names(tokens: torch.Tensor, first: int, second: int) -> None:
-    """In place: two features of all object tokens [N, C] change places, as `renamed_record` does with the names."""
-    tokens[:, [first, second]] = tokens[:, [second, first]]
+def swap_names(tokens: torch.Tensor, pair: tuple[str, str], config: ObjectTowerConfig) -> None:
+    """In place: two names change places in the tokens of a picture [N, C], as `renamed_record` does in its record."""
+    first, second = (config.out + config.label_names.index(name) for name in pair)
+    # As the name of an object, and as that of the second object of a relation.
+    for shift in (0, config.num_words) if config.num_relations else (0,):
+        a, b = first + shift, second + shift
+        tokens[:, [a, b]] = tokens[:, [b, a]]

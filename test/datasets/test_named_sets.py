@@ -19,6 +19,7 @@ from published_sets import (
     paco,
     pascal,
     picture,
+    stuff_map,
     write_ade20k,
     write_coco_stuff,
     write_json,
@@ -60,12 +61,11 @@ def test_coco_stuff_counts_from_one_less_and_leaves_cut_words_out(tmp_path: Path
 def test_a_map_with_a_palette_and_one_in_colors(tmp_path: Path) -> None:
     write_coco_stuff(tmp_path)
     path = tmp_path / "annotations/train2017/000000000009.png"
-    plain = Image.open(path)
-    plain.convert("RGB").save(path)
+    Image.open(path).convert("RGB").save(path)
     with pytest.raises(DatasetError, match="expected one channel of 8 bits, got mode RGB"):
         coco_stuff.read(tmp_path, "train")
-    colored = plain.convert("P")
-    colored.putdata(list(plain.getdata()))
+    colored = Image.new("P", (W, H))
+    colored.frombytes(stuff_map().tobytes())
     colored.putpalette([x for n in range(256) for x in (n, 255 - n, 7)])
     colored.save(path)
     cup, _ = coco_stuff.read(tmp_path, "train", on_problem="refuse")

@@ -16,12 +16,13 @@ pytest.importorskip("llavaseg_ros.training.scenes.gl", exc_type=ImportError)
 from llavaseg_ros.errors import LLaVASegError  # noqa: E402
 from llavaseg_ros.images import read_rgb  # noqa: E402
 from llavaseg_ros.reasoning import object_tower  # noqa: E402
+from llavaseg_ros.reasoning.object_tower import ObjectTowerConfig  # noqa: E402
 from llavaseg_ros.segmentation.text_encoder import TextEncoder  # noqa: E402
 from llavaseg_ros.training import default, mllm  # noqa: E402
 from llavaseg_ros.training.images import SceneSet, collate  # noqa: E402
 from llavaseg_ros.training.llava import start_from_words, word_vector  # noqa: E402
 from llavaseg_ros.training.loop import LoopConfig, fit, learning_rate  # noqa: E402
-from llavaseg_ros.training.object_tokens import tower_tokens  # noqa: E402
+from llavaseg_ros.training.object_tokens import swap_names, tower_tokens  # noqa: E402
 from llavaseg_ros.training.referrals import Referral, draw_absent, draw_present, misread  # noqa: E402
 from llavaseg_ros.training.sam import dense_targets, draw_prompt, vocabulary  # noqa: E402
 from llavaseg_ros.training.tokenizer import word_embeddings  # noqa: E402
@@ -62,7 +63,7 @@ def test_a_second_call_has_nothing_left_to_do(trained: Path) -> None:
 
 
 def test_token_ids_are_those_of_the_chat_template(trained: Path) -> None:
-    llava, processor = mllm.load_llava(trained / "run", width=128, depth=2)
+    llava, processor = mllm.load_llava(trained / "run", width=192, depth=2)
     turns = [
         ("hand me the red mug", "I see a red mug."),
         ("Name the target.", "target: red mug; found: yes; answer: It is here."),
@@ -78,7 +79,7 @@ def test_token_ids_are_those_of_the_chat_template(trained: Path) -> None:
     from PIL import Image
 
     inputs = processor(images=Image.new("RGB", (640, 480)), text=text, return_tensors="pt")
-    ids, learned = mllm.Encoder(processor.tokenizer, 1 + llava.config.vision_config.num_objects)(turns)
+    ids, learned = mllm.Encoder(processor.tokenizer, llava.config.vision_config.num_tokens)(turns)
     assert inputs["input_ids"][0].tolist() == ids
     reply = processor.tokenizer.decode([i for i, on in zip(ids, learned, strict=True) if on])
     assert reply == "".join(f"{r}<end>" for _, r in turns)
@@ -86,9 +87,9 @@ def test_token_ids_are_those_of_the_chat_template(trained: Path) -> None:
 
 def test_loss_on_cached_tokens_is_the_loss_of_the_whole_model(trained: Path) -> None:
     """Training skips the vision tower; transformers' own forward pass on the image must give the same loss."""
-    llava, processor = mllm.load_llava(trained / "run", width=128, depth=2)
+    llava, processor = mllm.load_llava(trained / "run", width=192, depth=2)
     data = SceneSet(trained / "val", 512)
-    encoder = mllm.Encoder(processor.tokenizer, 1 + llava.config.vision_config.num_objects)
+    encoder = mllm.Encoder(processor.tokenizer, llava.config.vision_config.num_tokens)
     ids, learned = mllm.batch_ids([encoder([("where is the mug?", "on the left")])], processor.tokenizer.pad_token_id)
     tower = llava.model.vision_tower
     tokens = tower_tokens(tower, data)[:1].float()
@@ -101,8 +102,8 @@ def test_loss_on_cached_tokens_is_the_loss_of_the_whole_model(trained: Path) -> 
 
 
 def test_training_starts_with_objects_that_read_like_their_words(trained: Path) -> None:
-    llava, processor = mllm.load_llava(trained / "run", width=128, depth=2)
-    embeddings = word_embeddings(processor.tokenizer, TextEncoder(), 128)
+    llava, processor = mllm.load_llava(trained / "run", width=192, depth=2)
+    embeddings = word_embeddings(processor.tokenizer, TextEncoder(), 192)
     start_from_words(llava, processor.tokenizer, embeddings)
     assert not llava.get_input_embeddings().weight.requires_grad
     tower = llava.model.vision_tower.config
@@ -114,6 +115,32 @@ def test_training_starts_with_objects_that_read_like_their_words(trained: Path) 
         words = torch.stack([word_vector(n, embeddings, processor.tokenizer) for n in tower.label_names])
     likeness = torch.nn.functional.cosine_similarity(seen[:, None], words[None], dim=-1)
     assert torch.equal(likeness.argmax(dim=1), torch.arange(len(tokens))) and likeness.diagonal().min() > 0.9
+
+
+def test_what_stands_beside_a_thing_does_not_read_like_the_thing(trained: Path) -> None:
+    llava, processor = mllm.load_llava(trained / "run", width=192, depth=2)
+    start_from_words(llava, processor.tokenizer, word_embeddings(processor.tokenizer, TextEncoder(), 192))
+    tower = llava.model.vision_tower.config
+    names = len(tower.label_names)
+    tokens = torch.zeros(2, names, tower.hidden_size)
+    for name in range(names):
+        tokens[0, name, tower.out + name] = tokens[1, name, tower.out + tower.num_words + name] = 1.0
+    with torch.inference_mode():
+        itself, beside = llava.model.multi_modal_projector(tokens)
+    likeness = torch.nn.functional.cosine_similarity
+    assert likeness(itself, beside, dim=-1).abs().max() < 0.5
+    among = likeness(beside[:, None], beside[None], dim=-1) - torch.eye(names)
+    assert among.max() < 0.9  # and two things that stand there do not read the same
+
+
+def test_names_change_places_in_objects_and_in_relations() -> None:
+    config = ObjectTowerConfig(out=2, label_names=["cup", "mug"], color_names=["red"], num_objects=1, num_relations=1)
+    tokens = torch.arange(3.0 * config.token_size).view(3, config.token_size)
+    swapped = tokens.clone()
+    swap_names(swapped, ("cup", "mug"), config)
+    moved = (swapped != tokens).any(dim=0).nonzero().flatten().tolist()
+    assert moved == [2, 3, 5, 6]  # of the token's own words and of the second object's
+    assert swapped[:, 5].equal(tokens[:, 6]) and swapped[:, 3].equal(tokens[:, 2])
 
 
 @pytest.mark.parametrize("muon", [False, True])
@@ -227,7 +254,7 @@ def test_the_tower_sees_in_a_file_what_it_saw_in_training(trained: Path) -> None
     """Tokens from the processor's pixels and tokens from the training features agree, boxes included."""
     from PIL import Image
 
-    llava, processor = mllm.load_llava(trained / "run", width=128, depth=2)
+    llava, processor = mllm.load_llava(trained / "run", width=192, depth=2)
     tower, data = llava.model.vision_tower, SceneSet(trained / "val", 512)
     image = Image.open(data.rows[0][0] / data.scenes[0]["image"])
     pixels = processor.image_processor(image, return_tensors="pt")["pixel_values"]
