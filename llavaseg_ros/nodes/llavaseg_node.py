@@ -263,7 +263,7 @@ class LLaVASegNode(LifecycleNode):
         snapshot = self.monitor.snapshot(
             self.inputs,
             lifecycle=self._state,
-            model=self._models.description,
+            model=self.worker.describe() or self._models.description,  # a served model's state changes
             max_image_age_s=Settings.of(self).sync_max_image_age_s,
         )
         stamp = self.get_clock().now().to_msg()
