@@ -172,6 +172,11 @@ def _fits_together(profile: Profile, path: Path) -> None:
     if profile.prompt_source != "adapters" and mllm.box_format == "none":
         raise BundleError(f"{path}: prompt_source is {profile.prompt_source!r}, which needs mllm.box_format")
     if mllm.kind == "served":
+        if profile.prompt_source != "adapters" and mllm.box_format == "qwen2_5_vl":
+            raise BundleError(
+                f"{path}: box_format is 'qwen2_5_vl', whose boxes are in pixels of the image as the model resized it; a "
+                "server does not say that size: take adapters, or a model with another format"
+            )
         try:
             ServedConfig.from_dict({"model": mllm.model, **mllm.server})
         except BadRequest as error:

@@ -89,6 +89,7 @@ def test_the_folder_of_a_bundle_is_a_profile() -> None:
         ({"prompt_source": "both"}, "needs adapters: give segmenter.folder, or prompt_source: box"),
         ({"mllm__box_format": "none"}, "prompt_source is 'box', which needs mllm.box_format"),
         ({"mllm__kind": "served"}, "mllm.server: served model: the setting 'base_url' is missing"),
+        ({"mllm__kind": "served", "mllm__box_format": "qwen2_5_vl"}, "a server does not say that size"),
         ({"mllm__kind": "served", "mllm__server": {"base_url": "gpu-box"}}, "base_url: expected http"),
         ({"allow_download": "yes"}, "allow_download is 'yes', expected true or false"),
     ],
