@@ -174,8 +174,8 @@ def _fits_together(profile: Profile, path: Path) -> None:
     if mllm.kind == "served":
         if profile.prompt_source != "adapters" and mllm.box_format == "qwen2_5_vl":
             raise BundleError(
-                f"{path}: box_format is 'qwen2_5_vl', whose boxes are in pixels of the image as the model resized it; a "
-                "server does not say that size: take adapters, or a model with another format"
+                f"{path}: box_format is 'qwen2_5_vl', whose boxes are in pixels of the image as the model resized it; "
+                "a server does not say that size: take adapters, or a model with another format"
             )
         try:
             ServedConfig.from_dict({"model": mllm.model, **mllm.server})
