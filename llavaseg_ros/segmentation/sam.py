@@ -66,6 +66,8 @@ class TappedSam(nn.Module):
             self.multiple = encoder.img_size  # its position embedding is tied to the full square
         self.img_size = int(encoder.img_size)
         self.embed_dim = int(sam.mask_decoder.transformer_dim)
+        # Of the decoder's mask logits, in input pixels: 4 for the official encoders, 2 for the small one.
+        self.mask_stride = self.img_size // (4 * int(sam.prompt_encoder.image_embedding_size[0]))
 
     def encode(self, pixels: torch.Tensor) -> Tapped:
         """float [B, 3, h, w] normalised and padded RGB, see `preprocess`; h = w = img_size for the ViT encoders."""

@@ -206,10 +206,13 @@ def test_shards_share_the_pictures(tmp_path: Path) -> None:
 
 def test_examples_depend_on_their_number_alone(tmp_path: Path) -> None:
     published.write_refcoco(tmp_path)
-    specs = [parse_spec(f"refcoco:train={tmp_path}")]
+    specs = [parse_spec(f"refcoco:{split}={tmp_path}") for split in ("train", "val", "testA")]
     readings = read_sets(specs)
-    known = {key_of(r): Kept(key_of(r), r.command, True, "red", "round", "left") for r in readings[0]}
-    first, second = (Examples(mixed(specs, readings, 0), known, 64) for _ in range(2))
+    assert len({r.image_path for reading in readings for r in reading}) > 1
+    known = {
+        key_of(r): Kept(key_of(r), r.command, True, "red", "round", "left") for reading in readings for r in reading
+    }
+    first, second = (Examples(mixed(specs, readings, 0), known, 64, 4) for _ in range(2))
     for k in range(40):
         a, b = first[k], second[k]
         assert a.phrases == b.phrases and a.present == b.present and torch.equal(a.mask, b.mask)
@@ -219,7 +222,7 @@ def test_examples_depend_on_their_number_alone(tmp_path: Path) -> None:
     assert 0.05 < share < 0.3  # of all examples a fifth is tried with another picture's words
     assert 0.15 < np.mean([not e.phrases[1] for e in drawn]) < 0.35
     with pytest.raises(ValueError, match="run `llavaseg train thoughts` over these sets"):
-        Examples(mixed(specs, readings, 0), {}, 64)[0]
+        Examples(mixed(specs, readings, 0), {}, 64, 4)[0]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from llavaseg_ros.images import read_rgb
 from llavaseg_ros.segmentation.preprocess import Fit, fit_to
 from llavaseg_ros.training.public.thoughts import Kept, key_of
 
-MASK_STRIDE = 4  # of SAM's mask logits
 TRIES = 16  # draws for one example, until one has words
 Phrases = tuple[str, str, str, str]
 """Target, color, shape, location: the order of ATTRIBUTE_KINDS."""
@@ -26,8 +25,8 @@ Phrases = tuple[str, str, str, str]
 
 @dataclass
 class Example:
-    """picture: uint8 [H, W, 3] RGB, resized as `fit` says. mask, valid: bool [h, w] at MASK_STRIDE of SAM's padded
-    input; valid is false where the set says nothing. present: the phrases mean something in the picture."""
+    """picture: uint8 [H, W, 3] RGB, resized as `fit` says. mask, valid: bool [h, w] at the stride of SAM's mask logits;
+    valid is false where the set says nothing. present: the phrases mean something in the picture."""
 
     picture: np.ndarray
     fit: Fit
@@ -58,11 +57,11 @@ def dropped(phrases: Phrases, rng: random.Random, share: float) -> Phrases:
     return target, color, shape, location
 
 
-def laid_out(mask: np.ndarray, fit: Fit) -> torch.Tensor:
-    """bool [H, W] of the picture -> bool [h, w] at MASK_STRIDE of the padded input, False in the padding."""
-    active = (max(1, fit.active[0] // MASK_STRIDE), max(1, fit.active[1] // MASK_STRIDE))
+def laid_out(mask: np.ndarray, fit: Fit, stride: int) -> torch.Tensor:
+    """bool [H, W] of the picture -> bool [h, w] at `stride` of the padded input, False in the padding."""
+    active = (max(1, fit.active[0] // stride), max(1, fit.active[1] // stride))
     small = cv2.resize(mask.astype(np.float32), active[::-1], interpolation=cv2.INTER_AREA) >= 0.5
-    out = np.zeros((fit.padded[0] // MASK_STRIDE, fit.padded[1] // MASK_STRIDE), bool)
+    out = np.zeros((fit.padded[0] // stride, fit.padded[1] // stride), bool)
     out[: active[0], : active[1]] = small
     return torch.from_numpy(out)
 
@@ -70,8 +69,9 @@ def laid_out(mask: np.ndarray, fit: Fit) -> torch.Tensor:
 class Examples(Dataset):  # type: ignore[type-arg]
     """Example k of an endless stream: it depends on the seed and on k alone, whoever asks.
 
-    img_size: of SAM; every picture is laid into that square, so that any of them fit in one batch. drop: share of the
-    attributes that are left out. absent: share of the examples whose words belong to another picture.
+    img_size, mask_stride: of SAM; every picture is laid into a square of img_size, so that any of them fit in one
+    batch. drop: share of the attributes that are left out. absent: share of the examples whose words belong to
+    another picture.
     """
 
     def __init__(
@@ -79,12 +79,13 @@ class Examples(Dataset):  # type: ignore[type-arg]
         mix: Mix,
         thoughts: Mapping[str, Kept],
         img_size: int,
+        mask_stride: int,
         *,
         drop: float = 0.25,
         absent: float = 0.2,
     ) -> None:
         self.mix, self.thoughts = mix, thoughts
-        self.img_size = img_size
+        self.img_size, self.mask_stride = img_size, mask_stride
         self.drop, self.absent = drop, absent
         self.named: dict[str, set[str]] = {}
         for reading in mix.readings:
@@ -110,10 +111,9 @@ class Examples(Dataset):  # type: ignore[type-arg]
         ignored = referral.ignored() if present else None
         valid = np.ones(rgb.shape[:2], bool) if ignored is None else ~ignored
         picture = cv2.resize(rgb, fit.active[::-1], interpolation=cv2.INTER_AREA)
-        shown = laid_out(mask, fit)
-        return Example(
-            picture, fit, phrases, shown, laid_out(valid, fit), present and bool(shown.any()), str(referral.image_path)
-        )
+        shown, counts = laid_out(mask, fit, self.mask_stride), laid_out(valid, fit, self.mask_stride)
+        seen = present and bool(shown.any())
+        return Example(picture, fit, phrases, shown, counts, seen, str(referral.image_path))
 
     def _drawn(self, k: int, skip: int) -> tuple[Referral, Phrases]:
         """The first referral with words, of those that belong to k."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from llavaseg_ros.datasets.base import SKIP, Reading
 from llavaseg_ros.datasets.mix import Mix
 from llavaseg_ros.datasets.registry import entry, read
+from llavaseg_ros.evaluation.dataset import DatasetError
 
 _SPEC = re.compile(r"(?P<name>[^:=*]+):(?P<split>[^:=*]+)=(?P<root>[^*]+)(\*(?P<weight>\d+(\.\d+)?))?")
 
@@ -36,7 +37,7 @@ def parse_spec(text: str) -> SetSpec:
         raise argparse.ArgumentTypeError(f"{text!r}: expected NAME:SPLIT=ROOT or NAME:SPLIT=ROOT*WEIGHT")
     try:
         entry(match["name"], match["split"])
-    except ValueError as error:
+    except DatasetError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return SetSpec(match["name"], match["split"], Path(match["root"]), float(match["weight"] or 1.0))
 

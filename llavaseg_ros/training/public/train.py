@@ -109,9 +109,8 @@ def run(args: argparse.Namespace) -> None:
             print(f"{reading.dataset} {reading.split}: {len(reading)} commands, {reading.problems.count} left out")
     thoughts = read_thoughts(args.thoughts)
     frozen = load_frozen(args.profile, accelerator.device, keep=args.keep_encoded)
-    examples = Examples(
-        mixed(args.sets, readings, args.seed), thoughts, frozen.sam.img_size, drop=args.drop, absent=args.absent
-    )
+    mix, sam = mixed(args.sets, readings, args.seed), frozen.sam
+    examples = Examples(mix, thoughts, sam.img_size, sam.mask_stride, drop=args.drop, absent=args.absent)
     bare = new_adapters(frozen, args)
     plan = LoopConfig(steps=args.steps, lr=args.lr, weight_decay=0.01)
     bare_optimizer = torch.optim.AdamW(bare.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
