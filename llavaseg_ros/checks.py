@@ -31,6 +31,18 @@ def select_device(device: str) -> torch.device:
     return torch.device(device if device in ("cpu", "cuda") else f"cuda:{int(index)}")
 
 
+def limit_gpu_memory(device: torch.device, limit_gb: float) -> None:
+    """Let this process take at most so many GiB of a GPU, 0: all of it. BadRequest if the GPU has less than that."""
+    if not 0.0 <= limit_gb < float("inf"):
+        raise BadRequest(f"gpu_memory_limit_gb: got {limit_gb}, expected a number of at least 0")
+    if device.type != "cuda":
+        return
+    total_gb = torch.cuda.get_device_properties(device).total_memory / 2**30
+    if limit_gb > total_gb:
+        raise BadRequest(f"gpu_memory_limit_gb: got {limit_gb:g}, but {device} has {total_gb:.1f} GiB")
+    torch.cuda.set_per_process_memory_fraction(limit_gb / total_gb if limit_gb else 1.0, device)
+
+
 def check_image(rgb: Any) -> None:
     """BadRequest unless `rgb` is uint8 [H, W, 3] with each side 16 to 8192 px; the text says what was got."""
     expected = "expected a numpy array of uint8, [height, width, 3], RGB"

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from llavaseg_ros.assemble import load_parts
-from llavaseg_ros.checks import check_command, check_image, check_prompt, select_device
+from llavaseg_ros.checks import check_command, check_image, check_prompt, limit_gpu_memory, select_device
 from llavaseg_ros.errors import BadRequest, Cancelled, ErrorCode, NoImage, OutOfMemory
 from llavaseg_ros.profile import load_profile
 from llavaseg_ros.reasoning.base import MLLM, Message, OnToken, ShouldCancel
@@ -72,18 +72,25 @@ class LLaVASeg:
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | Path = "default", *, device: str = "auto", mode: str = "cot"
+        cls,
+        name_or_path: str | Path = "default",
+        *,
+        device: str = "auto",
+        mode: str = "cot",
+        gpu_memory_limit_gb: float = 0.0,
     ) -> LLaVASeg:
         """Load a profile by name ("default" is the embedded one) or file, or a bundle by its folder. No network, unless
         the profile allows downloads.
 
         device: auto (CUDA if there is any), cpu, cuda or cuda:N. mode: cot (three turns) or fast (one).
+        gpu_memory_limit_gb: most GiB that torch may take of that GPU in this process, for as long as it runs; 0: all.
         Raises BundleError if anything is missing, truncated or does not fit together, BadRequest for another device
         or mode, OutOfMemory if the device is too small.
         """
         target = select_device(device)
         if mode not in MODES:
             raise BadRequest(f"mode: got {mode!r}, expected one of {', '.join(MODES)}")
+        limit_gpu_memory(target, gpu_memory_limit_gb)
         profile = load_profile(name_or_path)
         with _memory_errors("loading the models"):
             parts = load_parts(profile, target)

@@ -7,6 +7,7 @@ frees the model. With the parameter `autostart` (the default) the node configure
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from queue import Empty, Queue
 from typing import Any
@@ -44,11 +45,13 @@ HOUSEKEEPING_PERIOD_S = 0.2
 DIAGNOSTICS_PERIOD_S = 1.0
 
 
-def load_pipeline(model: str, device: str, mode: str) -> Any:
+def load_pipeline(wanted: Wanted) -> Any:
     """The real thing. Imported here, in the worker's thread, because importing torch takes seconds."""
     from llavaseg_ros.pipeline import LLaVASeg
 
-    return LLaVASeg.from_pretrained(model, device=device, mode=mode)
+    return LLaVASeg.from_pretrained(
+        wanted.model, device=wanted.device, mode=wanted.mode, gpu_memory_limit_gb=wanted.gpu_memory_limit_gb
+    )
 
 
 class LLaVASegNode(LifecycleNode):
@@ -180,7 +183,7 @@ class LLaVASegNode(LifecycleNode):
 
     @staticmethod
     def _wanted(settings: Settings) -> Wanted:
-        return Wanted(settings.model, settings.device, settings.mode)
+        return Wanted(settings.model, settings.device, settings.mode, settings.gpu_memory_limit_gb)
 
     def _limits(self) -> Limits:
         settings = Settings.of(self)
@@ -202,7 +205,8 @@ class LLaVASegNode(LifecycleNode):
     def _on_set_model(self, request: Any, response: Any) -> Any:
         """Waits until the new model serves or has failed; commands go on meanwhile."""
         settings = Settings.of(self)
-        wanted = Wanted(request.model.strip(), request.device.strip() or settings.device, settings.mode)
+        model, device = request.model.strip(), request.device.strip() or settings.device
+        wanted = replace(self._wanted(settings), model=model, device=device)
         outcome: Queue[LLaVASegError | None] = Queue()
         try:
             for name, value in (("model", wanted.model), ("device", wanted.device)):

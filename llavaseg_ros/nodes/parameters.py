@@ -69,6 +69,14 @@ SPECS = (
         choices=("cot", "fast"),
         change="inactive",
     ),
+    Spec(
+        "gpu_memory_limit_gb",
+        0.0,
+        "Most memory, GiB, that the models may take of the GPU, two of them while one takes the other's place; "
+        "0 = all of it.",
+        (0, 1024),
+        change="inactive",
+    ),
     Spec("warm_up", True, "Run one command on a blank image after loading: the first is slow.", change="inactive"),
     Spec(
         "image_transport",
@@ -116,6 +124,7 @@ class Settings:
     model: str
     device: str
     mode: str
+    gpu_memory_limit_gb: float
     warm_up: bool
     image_transport: str
     depth_enabled: bool

@@ -7,21 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from llavaseg_ros.errors import LLaVASegError, ModelNotReady
+from llavaseg_ros.errors import LLaVASegError, ModelNotReady, ServerAway, ServerTimeout
 from llavaseg_ros.ros.worker import ModelState, ModelWorker, SwapDone
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to load. model: a profile's name or file, or a bundle's folder. device, mode: as in the parameters."""
+    """What to load. model: a profile's name or file, or a bundle's folder. The others are as in the parameters."""
 
     model: str
     device: str
     mode: str
+    gpu_memory_limit_gb: float = 0.0
 
 
-Loader = Callable[[str, str, str], Any]
-"""(model, device, mode) -> an object with the methods of `llavaseg_ros.pipeline.LLaVASeg`."""
+Loader = Callable[[Wanted], Any]
+"""Returns an object with the methods of `llavaseg_ros.pipeline.LLaVASeg`."""
 
 
 class ModelKeeper:
@@ -63,7 +64,7 @@ class ModelKeeper:
                 self.serving, self.description = wanted, told
             done(error)
 
-        self._worker.swap(lambda: self._make(wanted, warm, told), over)
+        self._worker.swap(lambda: self._make(wanted, warm, told, alone=False), over)
 
     def forget(self) -> None:
         """Free the model."""
@@ -75,7 +76,7 @@ class ModelKeeper:
 
         def load() -> Any:
             self._new_model()
-            return self._make(wanted, warm, self.description)
+            return self._make(wanted, warm, self.description, alone=True)
 
         self._worker.load(load, done)
 
@@ -83,13 +84,20 @@ class ModelKeeper:
         ready = self._worker.state is ModelState.READY
         return None if ready else ModelNotReady(self._worker.error or "another model was asked for meanwhile")
 
-    def _make(self, wanted: Wanted, warm: bool, description: dict[str, Any]) -> Any:
+    def _make(self, wanted: Wanted, warm: bool, description: dict[str, Any], *, alone: bool) -> Any:
+        """alone: there is no old model that could stay. Then a served model whose server is away is taken as it is:
+        the next command finds it up again."""
         self._log(f"loading model {wanted.model!r} on {wanted.device}")
         started = time.monotonic()
-        model = self._loader(wanted.model, wanted.device, wanted.mode)
+        model = self._loader(wanted)
         loaded = time.monotonic()
         if warm:
-            model.warm_up()
+            try:
+                model.warm_up()
+            except (ServerAway, ServerTimeout) as error:
+                if not alone:
+                    raise
+                self._log(f"model {wanted.model!r} is not warm: {error}; commands will ask its server again")
         description.update(model.describe())
         warmed = time.monotonic() - loaded
         self._log(f"model {wanted.model!r} is ready: {loaded - started:.1f} s to load, {warmed:.1f} s to warm")

@@ -14,24 +14,35 @@ from rclpy.parameter import Parameter
 from ros_harness import Stack, wait_until
 from scripted_pipeline import ScriptedPipeline
 
-from llavaseg_ros.errors import BundleError, ErrorCode
+from llavaseg_ros.errors import BundleError, ErrorCode, ServerAway
+from llavaseg_ros.ros.models import Wanted
 from llavaseg_ros.ros.worker import ModelState
 from llavaseg_ros.srv import SetModel
 
 
+class Away(ScriptedPipeline):
+    """A served model whose server does not run yet."""
+
+    def warm_up(self) -> None:
+        raise ServerAway("http://127.0.0.1:9/v1: connection refused")
+
+
 class Shelf:
-    """Loads "default", "large" once it is released, and nothing else."""
+    """Loads "default", "served", "large" once it is released, and nothing else."""
 
     def __init__(self) -> None:
         self.release = threading.Event()
         self.loading = threading.Event()
         self.calls: list[tuple[str, str]] = []
 
-    def __call__(self, model: str, device: str, mode: str) -> ScriptedPipeline:
-        self.calls.append((model, device))
+    def __call__(self, wanted: Wanted) -> ScriptedPipeline:
+        model = wanted.model
+        self.calls.append((model, wanted.device))
         if model == "large":
             self.loading.set()
             assert self.release.wait(120.0)
+        elif model == "served":
+            return Away()
         elif model != "default":
             raise BundleError(f"model: got {model!r}, expected default or large")
         return ScriptedPipeline(tokens=5 if model == "large" else 3)
@@ -48,7 +59,7 @@ def parameter(stack: Stack, name: str) -> str:
 @pytest.fixture
 def shelf(make_stack: Any) -> tuple[Shelf, Stack]:
     shelf = Shelf()
-    return shelf, make_stack(None, loader=shelf)
+    return shelf, make_stack(None, loader=shelf, warm_up=True)
 
 
 def test_the_old_model_answers_while_the_new_one_loads(shelf: tuple[Shelf, Stack]) -> None:
@@ -74,6 +85,7 @@ def test_the_old_model_answers_while_the_new_one_loads(shelf: tuple[Shelf, Stack
     ("model", "device", "code", "says"),
     [
         ("huge", "", ErrorCode.MODEL_NOT_READY, "got 'huge', expected default or large"),
+        ("served", "", ErrorCode.MODEL_NOT_READY, "connection refused"),
         (" ", "", ErrorCode.BAD_REQUEST, "parameter model: empty"),
         ("large", "tpu", ErrorCode.BAD_REQUEST, "parameter device: 'tpu'"),
     ],
@@ -116,3 +128,10 @@ def test_a_model_that_could_not_be_loaded_is_replaced(make_stack: Any) -> None:
     wait_until(lambda: stack.node.worker.state is ModelState.ERROR, what="the failure")
     assert set_model(stack, "large").success
     assert stack.node.worker.state is ModelState.READY and parameter(stack, "model") == "large"
+
+
+def test_a_served_model_is_taken_before_its_server_runs_where_nothing_else_serves(make_stack: Any) -> None:
+    stack = make_stack(None, loader=Shelf(), model="served", warm_up=True)
+    assert stack.node.worker.state is ModelState.READY
+    stack.send_image()
+    assert stack.do("take the mug").result.error_code == ErrorCode.NONE
