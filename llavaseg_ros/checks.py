@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.reasoning.guard import printable
@@ -13,34 +12,6 @@ from llavaseg_ros.reasoning.guard import printable
 MIN_SIDE, MAX_SIDE = 16, 8192  # pixels
 MAX_COMMAND = 2000  # characters
 MAX_POINTS = 64
-
-
-def select_device(device: str) -> torch.device:
-    """The torch device of "auto", "cpu", "cuda" or "cuda:N"; BadRequest if it is none of these or not here."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    index = device.removeprefix("cuda:") if isinstance(device, str) else ""
-    if device not in ("cpu", "cuda") and not (str(device).startswith("cuda:") and index.isdecimal()):
-        raise BadRequest(f"device: got {device!r}, expected auto, cpu, cuda or cuda:N")
-    if device != "cpu":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if count == 0:
-            raise BadRequest(f"device: {device} was asked for, but this torch ({torch.__version__}) sees no GPU")
-        if device != "cuda" and int(index) >= count:
-            raise BadRequest(f"device: {device} was asked for, but the last GPU is cuda:{count - 1}")
-    return torch.device(device if device in ("cpu", "cuda") else f"cuda:{int(index)}")
-
-
-def limit_gpu_memory(device: torch.device, limit_gb: float) -> None:
-    """Let this process take at most so many GiB of a GPU, 0: all of it. BadRequest if the GPU has less than that."""
-    if not 0.0 <= limit_gb < float("inf"):
-        raise BadRequest(f"gpu_memory_limit_gb: got {limit_gb}, expected a number of at least 0")
-    if device.type != "cuda":
-        return
-    total_gb = torch.cuda.get_device_properties(device).total_memory / 2**30
-    if limit_gb > total_gb:
-        raise BadRequest(f"gpu_memory_limit_gb: got {limit_gb:g}, but {device} has {total_gb:.1f} GiB")
-    torch.cuda.set_per_process_memory_fraction(limit_gb / total_gb if limit_gb else 1.0, device)
 
 
 def check_image(rgb: Any) -> None:

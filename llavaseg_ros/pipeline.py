@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from llavaseg_ros.assemble import load_parts
-from llavaseg_ros.checks import check_command, check_image, check_prompt, limit_gpu_memory, select_device
-from llavaseg_ros.errors import BadRequest, Cancelled, ErrorCode, NoImage, OutOfMemory
+from llavaseg_ros.checks import check_command, check_image, check_prompt
+from llavaseg_ros.device import limit_gpu_memory, memory_errors, select_device
+from llavaseg_ros.errors import BadRequest, Cancelled, ErrorCode, NoImage
 from llavaseg_ros.profile import load_profile
 from llavaseg_ros.reasoning.base import MLLM, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.boxes import BoxAsker, BoxFormat
@@ -92,7 +93,7 @@ class LLaVASeg:
             raise BadRequest(f"mode: got {mode!r}, expected one of {', '.join(MODES)}")
         limit_gpu_memory(target, gpu_memory_limit_gb)
         profile = load_profile(name_or_path)
-        with _memory_errors("loading the models"):
+        with memory_errors("loading the models"):
             parts = load_parts(profile, target)
         return cls(
             parts.mllm,
@@ -143,7 +144,7 @@ class LLaVASeg:
         image = np.array(rgb, dtype=np.uint8, order="C", copy=True)
         started = time.perf_counter()
         try:
-            with _memory_errors(f"encoding the image of {rgb.shape[1]} x {rgb.shape[0]} px"), torch.inference_mode():
+            with memory_errors(f"encoding the image of {rgb.shape[1]} x {rgb.shape[0]} px"), torch.inference_mode():
                 self._encoded = self.segmenter.encode(image)
                 self.mllm.set_image(image)
         except BaseException:
@@ -179,7 +180,7 @@ class LLaVASeg:
         text = check_command(command)
         _report(on_progress, Stage.REASONING, "")
         started = time.perf_counter()
-        with _memory_errors("reasoning"):
+        with memory_errors("reasoning"):
             thought = self._chain.think(
                 text,
                 history=history,
@@ -225,7 +226,7 @@ class LLaVASeg:
         self._need_image()
         text = check_command(question)
         _report(on_progress, Stage.REASONING, "")
-        with _memory_errors("reasoning"):
+        with memory_errors("reasoning"):
             return self._chain.chat(
                 text,
                 history=history,
@@ -244,7 +245,7 @@ class LLaVASeg:
         encoded = self._need_image()
         assert self.image_shape is not None
         points, labels, box = check_prompt(points, labels, box, self.image_shape)
-        with _memory_errors("segmenting"), torch.inference_mode():
+        with memory_errors("segmenting"), torch.inference_mode():
             return self.segmenter.segment_prompt(encoded, points=points, labels=labels, box=box)
 
     def describe(self) -> dict[str, Any]:
@@ -270,7 +271,7 @@ class LLaVASeg:
             code = ErrorCode.NONE if thought.is_question else ErrorCode.NOT_FOUND
             return Result(command, thought, thought.answer, False, (), 0.0, seconds, code)
         started = time.perf_counter()
-        with _memory_errors("segmenting"), torch.inference_mode():
+        with memory_errors("segmenting"), torch.inference_mode():
             segment, presence = self._prompted(encoded, thought)
         seconds["segment"] = time.perf_counter() - started
         if presence < PRESENCE_THRESHOLD:
@@ -299,19 +300,3 @@ def _report(on_progress: OnProgress | None, stage: Stage, text: str) -> None:
 
 def _reasoning(on_progress: OnProgress | None) -> OnToken | None:
     return None if on_progress is None else partial(on_progress, Stage.REASONING)
-
-
-@contextmanager
-def _memory_errors(doing: str) -> Iterator[None]:
-    """Turn the several ways of running out of memory into OutOfMemory."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        raise OutOfMemory(f"the GPU ran out of memory while {doing}: {str(error).splitlines()[0]}") from error
-    except MemoryError as error:
-        raise OutOfMemory(f"the host ran out of memory while {doing}") from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
-            raise
-        raise OutOfMemory(f"the host ran out of memory while {doing}: {str(error).splitlines()[0]}") from error

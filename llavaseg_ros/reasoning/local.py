@@ -22,7 +22,7 @@ from llavaseg_ros.errors import BadRequest, BundleError, Cancelled
 from llavaseg_ros.reasoning.base import ConversationTooLong, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.guard import TextGuard
 from llavaseg_ros.reasoning.prefix import PrefixCache
-from llavaseg_ros.reasoning.processor import load_processor
+from llavaseg_ros.reasoning.processor import ImageOnce, load_processor
 from llavaseg_ros.reasoning.quantize import quantized, weight_count
 
 # Model types that this package adds to transformers, and the module whose import registers each.
@@ -50,7 +50,7 @@ class LocalMLLM:
         self._generation = _greedy(model.generation_config)
         self._prefix = PrefixCache(model) if reuse_prefix and PrefixCache.supports(model) else None
         self._image: Image.Image | None = None
-        self._once = _ImageOnce(processor.image_processor)
+        self._once = ImageOnce(processor.image_processor)
         self.processor.image_processor = self._once
 
     @classmethod
@@ -211,38 +211,6 @@ class _Watch(StoppingCriteria):
             text = self._tokenizer.decode(input_ids[0, self._prompt :], skip_special_tokens=True)
             self._on_token(text.rstrip("\ufffd"))  # the first bytes of a character that the next token completes
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
-
-
-class _ImageOnce:
-    """An image processor that does its work once for an image, however many turns ask for it."""
-
-    def __init__(self, processor: Any) -> None:
-        self._processor = processor
-        self._result: Any = None
-
-    def forget(self) -> None:
-        """The next call is about another image."""
-        self._result = None
-
-    def __call__(self, images: Any, **kwargs: Any) -> Any:
-        """What the processor returned for the image since `forget`; a copy, for its caller adds keys."""
-        if self._result is None:
-            self._result = self._processor(images, **kwargs)
-        return self._result.copy()
-
-    def size(self) -> tuple[int, int] | None:
-        """Width and height of the image after resizing, from the grid of patches that Qwen's processors report."""
-        grid = None if self._result is None else self._result.get("image_grid_thw")
-        if grid is None:
-            return None
-        _, rows, columns = (int(n) for n in grid[0])
-        patch = int(self._processor.patch_size)
-        return columns * patch, rows * patch
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "_processor":  # asked for before __init__ ran: by copy, for one
-            raise AttributeError(name)
-        return getattr(self._processor, name)
 
 
 def _make_guard(processor: Any) -> TextGuard:

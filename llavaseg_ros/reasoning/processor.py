@@ -58,3 +58,35 @@ def _without_video(kind: type[Any]) -> type[Any]:
         return kind.check_argument_for_proper_class(self, name, argument)
 
     return type(kind.__name__, (kind,), {"check_argument_for_proper_class": check, "__init__": kind.__init__})
+
+
+class ImageOnce:
+    """An image processor that does its work once for an image, however many turns ask for it."""
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+        self._result: Any = None
+
+    def forget(self) -> None:
+        """The next call is about another image."""
+        self._result = None
+
+    def __call__(self, images: Any, **kwargs: Any) -> Any:
+        """What the processor returned for the image since `forget`; a copy, for its caller adds keys."""
+        if self._result is None:
+            self._result = self._processor(images, **kwargs)
+        return self._result.copy()
+
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of the image after resizing, from the grid of patches that Qwen's processors report."""
+        grid = None if self._result is None else self._result.get("image_grid_thw")
+        if grid is None:
+            return None
+        _, rows, columns = (int(n) for n in grid[0])
+        patch = int(self._processor.patch_size)
+        return columns * patch, rows * patch
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_processor":  # asked for before __init__ ran: by copy, for one
+            raise AttributeError(name)
+        return getattr(self._processor, name)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scripted import ScriptedMLLM, ScriptedSegmenter
 
-from llavaseg_ros.checks import limit_gpu_memory, select_device
+from llavaseg_ros.device import limit_gpu_memory, select_device
 from llavaseg_ros.errors import BadRequest, BundleError, Cancelled, ErrorCode, LLaVASegError, NoImage, OutOfMemory
 from llavaseg_ros.pipeline import LLaVASeg
 from llavaseg_ros.reasoning.prompt_style import load_style

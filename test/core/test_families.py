@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from tiny_families import save_qwen, save_smolvlm
-from tiny_models import save_llava
-from transformers import AutoModelForImageTextToText
+from tiny_families import FAMILIES, bits, plain_reply
 
 from llavaseg_ros.errors import BundleError
 from llavaseg_ros.pipeline import LLaVASeg
 from llavaseg_ros.reasoning.base import Message
 from llavaseg_ros.reasoning.boxes import box_format
 from llavaseg_ros.reasoning.local import LocalMLLM
-from llavaseg_ros.reasoning.processor import load_processor
 from llavaseg_ros.reasoning.prompt_style import load_style
-
-FAMILIES: dict[str, Callable[[Path], Path]] = {
-    "llava": save_llava,
-    "qwen2_5_vl": lambda folder: save_qwen(folder, 2),
-    "qwen3_vl": lambda folder: save_qwen(folder, 3),
-    "smolvlm": save_smolvlm,
-}
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -35,26 +23,6 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if request.param == "smolvlm":
         pytest.importorskip("num2words", reason="SmolVLM's processor needs num2words")
     return request.param, FAMILIES[request.param](tmp_path_factory.mktemp(request.param))
-
-
-def plain_reply(folder: Path, image: np.ndarray, text: str, tokens: int) -> str:
-    """The model's own processor and `generate`, with nothing of ours in between."""
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
-    processor = load_processor(folder)
-    turn = {
-        "role": "user",
-        "content": [{"type": "image", "image": Image.fromarray(image)}, {"type": "text", "text": text}],
-    }
-    inputs = processor.apply_chat_template(
-        [turn], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
-    )
-    with torch.no_grad():
-        output = model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
-    return processor.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-
-
-def bits(model: Any) -> dict[str, bytes]:
-    return {name: value.detach().cpu().contiguous().numpy().tobytes() for name, value in model.state_dict().items()}
 
 
 class OneBlob:

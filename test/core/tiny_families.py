@@ -7,12 +7,16 @@ save themselves together with a video processor, which needs torchvision.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from tiny_models import byte_tokenizer
+from PIL import Image
+from tiny_models import byte_tokenizer, save_llava
 from transformers import (
+    AutoModelForImageTextToText,
     LlamaConfig,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -23,6 +27,8 @@ from transformers import (
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
+
+from llavaseg_ros.reasoning.processor import load_processor
 
 QWEN_TOKENS = (
     "<|endoftext|>",
@@ -173,3 +179,31 @@ def save_smolvlm(folder: Path) -> Path:
     model = SmolVLMForConditionalGeneration(config)
     processor = {"processor_class": "SmolVLMProcessor", "image_seq_len": 4}
     return _save(folder, model, tokenizer, images, SMOL_TEMPLATE, processor)
+
+
+FAMILIES: dict[str, Callable[[Path], Path]] = {
+    "llava": save_llava,
+    "qwen2_5_vl": lambda folder: save_qwen(folder, 2),
+    "qwen3_vl": lambda folder: save_qwen(folder, 3),
+    "smolvlm": save_smolvlm,
+}
+
+
+def plain_reply(folder: Path, image: np.ndarray, text: str, tokens: int) -> str:
+    """The model's own processor and `generate`, with nothing of ours in between."""
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    processor = load_processor(folder)
+    turn = {
+        "role": "user",
+        "content": [{"type": "image", "image": Image.fromarray(image)}, {"type": "text", "text": text}],
+    }
+    inputs = processor.apply_chat_template(
+        [turn], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        output = model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
+    return processor.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+
+def bits(model: Any) -> dict[str, bytes]:
+    return {name: value.detach().cpu().contiguous().numpy().tobytes() for name, value in model.state_dict().items()}

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from transformers import AutoModelForImageTextToText
 
 pytest.importorskip("accelerate", reason="needs the extra `public`")
 pytest.importorskip("pycocotools", reason="needs the extra `public`")
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 
 import published_sets as published  # noqa: E402
 from scripted import ScriptedMLLM  # noqa: E402
+from tiny_families import FAMILIES, bits, plain_reply  # noqa: E402
 
 from llavaseg_ros.bundle import default_bundle  # noqa: E402
 from llavaseg_ros.errors import BundleError  # noqa: E402
@@ -140,6 +142,24 @@ def test_a_run_goes_on_as_if_it_had_not_been_stopped(tmp_path: Path, profile: Pa
     wider = argparse.Namespace(**{**vars(broken), "width": 64})
     with pytest.raises(BundleError, match="adapters of other sizes; give the same --profile, --width"):
         train.run(wider)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_training_adapters_leaves_the_language_model_alone(family: str, tmp_path: Path, profile: Path) -> None:
+    """After adapters were trained and loaded: every weight bit by bit as saved, dialogue as plain transformers says."""
+    if family == "smolvlm":
+        pytest.importorskip("num2words", reason="SmolVLM's processor needs num2words")
+    folder = FAMILIES[family](tmp_path / "mllm")
+    saved = bits(AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32))
+    parts = {"mllm": {"model": str(folder)}, "segmenter": {"folder": str(profile.parent / "segmenter")}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"name": family, **parts}))
+    published.write_refcoco(tmp_path)
+    train.run(small_run("refcoco:train", tmp_path, tmp_path / "run", tmp_path / "own.yaml", steps=2))
+    pipeline = LLaVASeg.from_pretrained(tmp_path / "run" / "profile.yaml", device="cpu")
+    rgb = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    pipeline.set_image(rgb)
+    assert bits(pipeline.mllm.model) == saved  # type: ignore[attr-defined]
+    assert pipeline.chat("How many mugs are there?") == plain_reply(folder, rgb, "How many mugs are there?", 512)
 
 
 def test_accelerate_launch_on_two_processes(tmp_path: Path, profile: Path) -> None:

@@ -120,7 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Think until every command has its line in args.out."""
     from llavaseg_ros.assemble import load_mllm
-    from llavaseg_ros.checks import select_device
+    from llavaseg_ros.device import select_device
     from llavaseg_ros.profile import load_profile
     from llavaseg_ros.reasoning.prompt_style import load_style
 
