@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from tiny_models import byte_tokenizer, save_llava
+from tiny_models import TINY_TEXT, byte_tokenizer, save_llava
 from transformers import (
     AutoModelForImageTextToText,
     LlamaConfig,
@@ -77,8 +77,17 @@ def _save(folder: Path, model: Any, tokenizer: Any, images: Any, template: str, 
     return folder
 
 
-def save_qwen(folder: Path, version: int) -> Path:
-    """Qwen2.5-VL (version 2) or Qwen3-VL (3)."""
+def save_qwen(
+    folder: Path,
+    version: int,
+    *,
+    text: dict[str, Any] | None = None,
+    vision: dict[str, Any] | None = None,
+    most_patches: int = 64,
+    tied: bool = False,
+) -> Path:
+    """Qwen2.5-VL (version 2) or Qwen3-VL (3). text, vision: other sizes, as in the two configurations. tied: one matrix
+    for the tokens that come in and those that go out."""
     names = {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}
     tokenizer = byte_tokenizer(
         list(QWEN_TOKENS),
@@ -100,18 +109,14 @@ def save_qwen(folder: Path, version: int) -> Path:
         )
     }
     patch = 14 if version == 2 else 16
-    text: dict[str, Any] = {
+    sizes: dict[str, Any] = {
         "vocab_size": len(tokenizer),
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
+        **TINY_TEXT,
         "max_position_embeddings": 4096,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 6, 6]},
         "pad_token_id": tokenizer.pad_token_id,
     }
-    vision: dict[str, Any] = {
+    sight: dict[str, Any] = {
         "depth": 2,
         "hidden_size": 32,
         "intermediate_size": 48,
@@ -122,16 +127,17 @@ def save_qwen(folder: Path, version: int) -> Path:
     torch.manual_seed(0)
     model: Any
     if version == 2:
-        vision |= {"window_size": 56, "fullatt_block_indexes": [1]}
-        model = Qwen2_5_VLForConditionalGeneration(
-            Qwen2_5_VLConfig(text_config=text, vision_config=vision, **token_ids)
-        )
+        sight |= {"window_size": 56, "fullatt_block_indexes": [1]}
+        kinds: Any = (Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLConfig)
     else:
-        text |= {"head_dim": 32}
-        vision |= {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
-        model = Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=text, vision_config=vision, **token_ids))
+        sizes |= {"head_dim": 32}
+        sight |= {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
+        kinds = (Qwen3VLForConditionalGeneration, Qwen3VLConfig)
+    parts = {"text_config": sizes | (text or {}), "vision_config": sight | (vision or {})}
+    config = kinds[1](**parts, tie_word_embeddings=tied, **token_ids)
+    model = kinds[0](config)
     images = Qwen2VLImageProcessorPil(
-        patch_size=patch, merge_size=2, size={"shortest_edge": 4 * patch**2, "longest_edge": 64 * patch**2}
+        patch_size=patch, merge_size=2, size={"shortest_edge": 4 * patch**2, "longest_edge": most_patches * patch**2}
     )
     name = "Qwen2_5_VLProcessor" if version == 2 else "Qwen3VLProcessor"
     return _save(folder, model, tokenizer, images, QWEN_TEMPLATE, {"processor_class": name})
