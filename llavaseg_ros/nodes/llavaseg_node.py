@@ -218,6 +218,8 @@ class LLaVASegNode(LifecycleNode):
             error = refused
         if error is None:
             self._set_model_parameters(wanted)
+        else:
+            self._log_refusal(wanted, error)
         response.success = error is None
         response.error_code = int(ErrorCode.NONE if error is None else error.code)
         serves = self._models.description.get("name") or wanted.model
@@ -244,13 +246,17 @@ class LLaVASegNode(LifecycleNode):
 
         def done(error: LLaVASegError | None) -> None:
             if error is not None:
-                self.get_logger().error(f"model {wanted.model!r} cannot serve, {serving.model!r} stays: {error}")
+                self._log_refusal(wanted, error)
                 self._set_model_parameters(serving)
 
         try:
             self._models.exchange(wanted, warm=settings.warm_up, done=done)
         except LLaVASegError as error:
             done(error)
+
+    def _log_refusal(self, wanted: Wanted, error: LLaVASegError) -> None:
+        stays = f", {self._models.serving.model!r} stays" if self._models.serving else ""
+        self.get_logger().error(f"model {wanted.model!r} cannot serve{stays}: {error}")
 
     def _set_model_parameters(self, wanted: Wanted) -> None:
         self.set_parameters([Parameter("model", value=wanted.model), Parameter("device", value=wanted.device)])
