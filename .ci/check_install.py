@@ -33,7 +33,7 @@ def check_files() -> Path:
     prefix = Path(get_package_prefix("llavaseg_ros"))
     assert Path(llavaseg_ros.__file__).is_relative_to(prefix), f"{llavaseg_ros.__file__} is not of {prefix}"
     share = Path(get_package_share_directory("llavaseg_ros"))
-    for name in ("launch/llavaseg.launch.py", "launch/demo.launch.py", "config/default.yaml"):
+    for name in ("launch/llavaseg.launch.py", "launch/demo.launch.py", "config/node.yaml", "config/default.yaml"):
         assert (share / name).is_file(), f"{share / name} is missing"
     return prefix
 

@@ -13,7 +13,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 # Arguments that set a parameter of the node. Left empty, the value in params_file stands.
 PARAMETER_ARGUMENTS = {
-    "model": "model bundle: 'default' (the one that comes with the package) or a path to a bundle",
+    "model": "model profile: a name ('default' comes with the package), a .yaml file, or the folder of a bundle",
     "device": "device of the model: auto, cpu, cuda, or cuda:N",
     "mode": "cot (three turns: reason, name, describe) or fast (one turn)",
     "autostart": "configure and activate the node at once (true), or leave that to a lifecycle manager (false)",
@@ -68,7 +68,7 @@ def start_node(context: LaunchContext) -> list[LifecycleNode]:
 
 def generate_launch_description() -> LaunchDescription:
     """Called by launch."""
-    params_file = str(Path(get_package_share_directory("llavaseg_ros")) / "config" / "default.yaml")
+    params_file = str(Path(get_package_share_directory("llavaseg_ros")) / "config" / "node.yaml")
     arguments = {
         "namespace": ("", "namespace of the node and of its topics"),
         "params_file": (params_file, "YAML file with the node's parameters"),

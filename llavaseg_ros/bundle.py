@@ -10,7 +10,6 @@ JSON and safetensors only: nothing in a bundle is code or pickled.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from llavaseg_ros.checkpoints import sha256
 from llavaseg_ros.errors import BundleError
 
 FORMAT = 1
@@ -102,7 +102,7 @@ def verify(folder: str | Path, *, deep: bool = False) -> Bundle:
         size = path.stat().st_size
         if size != entry.bytes:
             raise BundleError(f"{path} has {size} bytes, expected {entry.bytes}: truncated or changed")
-        if deep and (found := _sha256(path)) != entry.sha256:
+        if deep and (found := sha256(path)) != entry.sha256:
             raise BundleError(f"{path} is damaged: its SHA-256 is {found}, expected {entry.sha256}")
     for part, needed in _NEEDED.items():
         path = getattr(bundle, part) / needed
@@ -189,12 +189,4 @@ def _entries(files: Any, path: Path) -> dict[str, FileEntry]:
 def _entry(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise BundleError(f"there is no {path}")
-    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.reasoning.guard import printable
@@ -13,22 +12,6 @@ from llavaseg_ros.reasoning.guard import printable
 MIN_SIDE, MAX_SIDE = 16, 8192  # pixels
 MAX_COMMAND = 2000  # characters
 MAX_POINTS = 64
-
-
-def select_device(device: str) -> torch.device:
-    """The torch device of "auto", "cpu", "cuda" or "cuda:N"; BadRequest if it is none of these or not here."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    index = device.removeprefix("cuda:") if isinstance(device, str) else ""
-    if device not in ("cpu", "cuda") and not (str(device).startswith("cuda:") and index.isdecimal()):
-        raise BadRequest(f"device: got {device!r}, expected auto, cpu, cuda or cuda:N")
-    if device != "cpu":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if count == 0:
-            raise BadRequest(f"device: {device} was asked for, but this torch ({torch.__version__}) sees no GPU")
-        if device != "cuda" and int(index) >= count:
-            raise BadRequest(f"device: {device} was asked for, but the last GPU is cuda:{count - 1}")
-    return torch.device(device if device in ("cpu", "cuda") else f"cuda:{int(index)}")
 
 
 def check_image(rgb: Any) -> None:

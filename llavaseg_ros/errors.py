@@ -79,3 +79,30 @@ class ModelNotReady(LLaVASegError):
     """No model is loaded (yet)."""
 
     code = ErrorCode.MODEL_NOT_READY
+
+
+class ServerAway(ModelNotReady):
+    """The server of a served model cannot be reached, died while it spoke, or says that it fails or is busy.
+
+    The next command may work: nothing of the server's state is kept here.
+    """
+
+
+class ServerRefused(ModelNotReady):
+    """The server of a served model is there and will not do it: a wrong key, model name, address or setting.
+
+    MODEL_NOT_READY and not BAD_REQUEST, for whoever set the server up can help, not the person with the command.
+    """
+
+
+class ServerTimeout(LLaVASegError):
+    """The server of a served model took the request, and then no token came in time."""
+
+    code = ErrorCode.TIMEOUT
+
+
+class GarbledReply(BadReply):
+    """What the server of a served model sent is not a reply: another protocol, or no end. `raw` is the text so far.
+
+    BAD_REPLY and not MODEL_NOT_READY: the server answers, and waiting for it would not make its answers readable.
+    """

@@ -81,6 +81,14 @@ def jpeg_bytes(rgb: np.ndarray, max_width: int = 0, quality: int = 82) -> bytes:
     return buffer.tobytes()
 
 
+def png_bytes(rgb: np.ndarray) -> bytes:
+    """Encode uint8 [H, W, 3] RGB as PNG, without loss."""
+    done, buffer = cv2.imencode(".png", np.ascontiguousarray(rgb[:, :, ::-1]))
+    if not done:
+        raise OSError(f"could not encode an image of {rgb.shape[1]}x{rgb.shape[0]} px as PNG")
+    return buffer.tobytes()
+
+
 def _decode(path: Path, flags: int, kind: str) -> np.ndarray:
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)

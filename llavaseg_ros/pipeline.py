@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from llavaseg_ros.bundle import default_bundle, read_bundle, verify
-from llavaseg_ros.checks import check_command, check_image, check_prompt, select_device
-from llavaseg_ros.errors import BadRequest, Cancelled, ErrorCode, NoImage, OutOfMemory
+from llavaseg_ros.assemble import load_parts
+from llavaseg_ros.checks import check_command, check_image, check_prompt
+from llavaseg_ros.device import limit_gpu_memory, memory_errors, select_device
+from llavaseg_ros.errors import BadRequest, Cancelled, ErrorCode, NoImage
+from llavaseg_ros.profile import load_profile
 from llavaseg_ros.reasoning.base import MLLM, Message, OnToken, ShouldCancel
+from llavaseg_ros.reasoning.boxes import BoxAsker, BoxFormat
 from llavaseg_ros.reasoning.chain import MODES, ChainOfThought
-from llavaseg_ros.reasoning.local import LocalMLLM
-from llavaseg_ros.reasoning.prompt_style import PromptStyle, load_style
+from llavaseg_ros.reasoning.prompt_style import PromptStyle
 from llavaseg_ros.segmentation.segmenter import PRESENCE_THRESHOLD, Encoded, Segmenter
 from llavaseg_ros.types import Attributes, Result, Segment, Stage, Thought
 
 __all__ = ["LLaVASeg", "Message"]
 
 OnProgress = Callable[[Stage, str], None]
-
-_DEEP_CHECK_BYTES = 256 * 2**20  # hashing this much takes well under a second
 
 
 class LLaVASeg:
@@ -46,11 +47,17 @@ class LLaVASeg:
         style: PromptStyle,
         *,
         mode: str = "cot",
+        prompt_source: str = "adapters",
+        form: BoxFormat | None = None,
         device: torch.device | None = None,
         name: str = "",
         path: Path | None = None,
     ) -> None:
-        """Put loaded parts together; `from_pretrained` is the usual way to get here."""
+        """Put loaded parts together; `from_pretrained` is the usual way to get here.
+
+        prompt_source: what SAM is prompted with: "adapters", a "box" from the MLLM, or "both". form: how the MLLM
+        writes boxes; needed unless prompt_source is "adapters".
+        """
         self.mllm = mllm
         self.segmenter = segmenter
         self.device = device or torch.device("cpu")
@@ -58,31 +65,47 @@ class LLaVASeg:
         self.path = path
         self.image_shape: tuple[int, int] | None = None
         """Height and width of the current image in pixels; None before the first."""
+        self.prompt_source = prompt_source
         self._chain = ChainOfThought(mllm, style, mode)
+        self._boxes = None if prompt_source == "adapters" or form is None else BoxAsker(mllm, form)
         self._encoded: Encoded | None = None
         self._encode_seconds = 0.0
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | Path = "default", *, device: str = "auto", mode: str = "cot"
+        cls,
+        name_or_path: str | Path = "default",
+        *,
+        device: str = "auto",
+        mode: str = "cot",
+        gpu_memory_limit_gb: float = 0.0,
     ) -> LLaVASeg:
-        """Load a bundle: "default" is the embedded one, anything else the path of a bundle's folder. No network.
+        """Load a profile by name ("default" is the embedded one) or file, or a bundle by its folder. No network, unless
+        the profile allows downloads.
 
         device: auto (CUDA if there is any), cpu, cuda or cuda:N. mode: cot (three turns) or fast (one).
-        Raises BundleError if the bundle is missing, truncated or does not fit together, BadRequest for another device
+        gpu_memory_limit_gb: most GiB that torch may take of that GPU in this process, for as long as it runs; 0: all.
+        Raises BundleError if anything is missing, truncated or does not fit together, BadRequest for another device
         or mode, OutOfMemory if the device is too small.
         """
         target = select_device(device)
         if mode not in MODES:
             raise BadRequest(f"mode: got {mode!r}, expected one of {', '.join(MODES)}")
-        folder = default_bundle() if str(name_or_path) == "default" else Path(name_or_path)
-        small = read_bundle(folder).total_bytes <= _DEEP_CHECK_BYTES
-        bundle = verify(folder, deep=small)
-        style = load_style(bundle.prompts)
-        with _memory_errors("loading the models"):
-            mllm = LocalMLLM.load(bundle.mllm, device=target)
-            segmenter = Segmenter.load(bundle.segmenter, device=target)
-        return cls(mllm, segmenter, style, mode=mode, device=target, name=bundle.name, path=folder)
+        limit_gpu_memory(target, gpu_memory_limit_gb)
+        profile = load_profile(name_or_path)
+        with memory_errors("loading the models"):
+            parts = load_parts(profile, target)
+        return cls(
+            parts.mllm,
+            parts.segmenter,
+            parts.style,
+            mode=mode,
+            prompt_source=parts.prompt_source,
+            form=parts.form,
+            device=target,
+            name=parts.name,
+            path=profile.bundle or profile.folder,
+        )
 
     @property
     def mode(self) -> str:
@@ -121,7 +144,7 @@ class LLaVASeg:
         image = np.array(rgb, dtype=np.uint8, order="C", copy=True)
         started = time.perf_counter()
         try:
-            with _memory_errors(f"encoding the image of {rgb.shape[1]} x {rgb.shape[0]} px"), torch.inference_mode():
+            with memory_errors(f"encoding the image of {rgb.shape[1]} x {rgb.shape[0]} px"), torch.inference_mode():
                 self._encoded = self.segmenter.encode(image)
                 self.mllm.set_image(image)
         except BaseException:
@@ -157,13 +180,18 @@ class LLaVASeg:
         text = check_command(command)
         _report(on_progress, Stage.REASONING, "")
         started = time.perf_counter()
-        with _memory_errors("reasoning"):
+        with memory_errors("reasoning"):
             thought = self._chain.think(
                 text,
                 history=history,
                 on_token=_reasoning(on_progress),
                 should_cancel=should_cancel,
             )
+            if thought.found and self._boxes is not None:
+                assert self.image_shape is not None
+                height, width = self.image_shape
+                box = self._boxes.ask(thought, (width, height), should_cancel=should_cancel)
+                thought = replace(thought, box=box, raw=(*thought.raw, self._boxes.last_reply))
         seconds = {"encode": self._encode_seconds, "reason": time.perf_counter() - started, "segment": 0.0}
         self._encode_seconds = 0.0
         if thought.found:
@@ -198,7 +226,7 @@ class LLaVASeg:
         self._need_image()
         text = check_command(question)
         _report(on_progress, Stage.REASONING, "")
-        with _memory_errors("reasoning"):
+        with memory_errors("reasoning"):
             return self._chain.chat(
                 text,
                 history=history,
@@ -217,7 +245,7 @@ class LLaVASeg:
         encoded = self._need_image()
         assert self.image_shape is not None
         points, labels, box = check_prompt(points, labels, box, self.image_shape)
-        with _memory_errors("segmenting"), torch.inference_mode():
+        with memory_errors("segmenting"), torch.inference_mode():
             return self.segmenter.segment_prompt(encoded, points=points, labels=labels, box=box)
 
     def describe(self) -> dict[str, Any]:
@@ -226,6 +254,7 @@ class LLaVASeg:
             "name": self.name,
             "path": str(self.path or ""),
             "mode": self.mode,
+            "prompt_source": self.prompt_source,
             "device": str(self.device),
             "mllm": self.mllm.describe(),
             "segmenter": self.segmenter.describe(),
@@ -242,8 +271,8 @@ class LLaVASeg:
             code = ErrorCode.NONE if thought.is_question else ErrorCode.NOT_FOUND
             return Result(command, thought, thought.answer, False, (), 0.0, seconds, code)
         started = time.perf_counter()
-        with _memory_errors("segmenting"), torch.inference_mode():
-            segment, presence = self.segmenter.segment(encoded, thought.target, thought.attributes)
+        with memory_errors("segmenting"), torch.inference_mode():
+            segment, presence = self._prompted(encoded, thought)
         seconds["segment"] = time.perf_counter() - started
         if presence < PRESENCE_THRESHOLD:
             answer = f"I looked for the {thought.target}, but I am not sure that it is in view."
@@ -253,6 +282,16 @@ class LLaVASeg:
             return Result(command, thought, answer, False, (), presence, seconds, ErrorCode.EMPTY_MASK)
         return Result(command, thought, thought.answer, True, (segment,), presence, seconds)
 
+    def _prompted(self, encoded: Encoded, thought: Thought) -> tuple[Segment | None, float]:
+        """SAM's mask for a thought, by the prompts of this pipeline, and the probability that the target is there."""
+        box = None if thought.box is None else np.array(thought.box, dtype=np.float32)
+        if self.prompt_source != "box":
+            return self.segmenter.segment(encoded, thought.target, thought.attributes, box)
+        if box is None:
+            return None, 1.0
+        # Without adapters nobody but the language model says whether the target is there, and it did.
+        return self.segmenter.segment_prompt(encoded, box=box), 1.0
+
 
 def _report(on_progress: OnProgress | None, stage: Stage, text: str) -> None:
     if on_progress is not None:
@@ -261,19 +300,3 @@ def _report(on_progress: OnProgress | None, stage: Stage, text: str) -> None:
 
 def _reasoning(on_progress: OnProgress | None) -> OnToken | None:
     return None if on_progress is None else partial(on_progress, Stage.REASONING)
-
-
-@contextmanager
-def _memory_errors(doing: str) -> Iterator[None]:
-    """Turn the several ways of running out of memory into OutOfMemory."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        raise OutOfMemory(f"the GPU ran out of memory while {doing}: {str(error).splitlines()[0]}") from error
-    except MemoryError as error:
-        raise OutOfMemory(f"the host ran out of memory while {doing}") from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
-            raise
-        raise OutOfMemory(f"the host ran out of memory while {doing}: {str(error).splitlines()[0]}") from error

@@ -27,6 +27,7 @@ class Thought:
     found: the target is in the image, as far as the language model can tell. Always False when target is empty.
     answer: one sentence for the person. reasoning: the free text of the first turn.
     raw: every reply as it came, in order.
+    box: where the language model says that the target is, x0, y0, x1, y1 in pixels of the image; None if not asked.
     """
 
     target: str = ""
@@ -35,6 +36,7 @@ class Thought:
     reasoning: str = ""
     found: bool = False
     raw: tuple[str, ...] = ()
+    box: tuple[float, float, float, float] | None = None
 
     @property
     def is_question(self) -> bool:

@@ -34,7 +34,13 @@ class Finding:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of this verb."""
-    parser.add_argument("--model", default="default", help="the bundle to check (%(default)s)")
+    parser.add_argument(
+        "--profile",
+        "--model",
+        dest="model",
+        default="default",
+        help="the profile, by name or file, or the bundle to check (%(default)s)",
+    )
     parser.add_argument("--load", action="store_true", help="also load the model and run it once")
 
 
@@ -58,7 +64,7 @@ def examine(model: str = "default", *, load: bool = False) -> Iterator[Finding]:
     """All findings, one at a time, because some take seconds."""
     for check in (python, libraries, torch, gpu, transformers, segment_anything, backbone, text_encoder):
         yield _safe(check)
-    yield _safe(lambda: bundle(model), "model bundle")
+    yield from model_parts(model)
     if load:
         yield _safe(lambda: loads(model), "model runs")
     for check in (ros, messages, recording, rendering, disk):
@@ -141,13 +147,16 @@ def text_encoder() -> Finding:
     return Finding("text encoder", True, f"{module.MINILM}, {path}")
 
 
-def bundle(model: str) -> Finding:
-    """The model bundle, every file checked against its hash."""
-    module = importlib.import_module("llavaseg_ros.bundle")
-    folder = module.default_bundle() if model == "default" else Path(model)
-    found = module.verify(folder, deep=True)
-    text = f"{found.name}, {len(found.files)} files, {found.total_bytes / 2**20:.0f} MiB, {folder}"
-    return Finding("model bundle", True, text)
+def model_parts(model: str) -> Iterator[Finding]:
+    """What a profile, or a bundle, is made of."""
+    module = importlib.import_module("llavaseg_ros.cli.doctor_models")
+    try:
+        profile = importlib.import_module("llavaseg_ros.profile").load_profile(model)
+    except LLaVASegError as error:
+        yield Finding("model profile", False, str(error), "give --profile another name, file or folder")
+        return
+    for name, check in module.checks(profile):
+        yield _safe(check, name)
 
 
 def loads(model: str) -> Finding:

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", metavar="TOPIC", help="the camera's image topic; camera_info beside it is used too")
     parser.add_argument("--compressed", action="store_true", help="take TOPIC/compressed")
     parser.add_argument("--namespace", help="namespace of the node and its topics")
-    parser.add_argument("--params-file", type=_args.existing_file, help="a YAML file like config/default.yaml")
+    parser.add_argument("--params-file", type=_args.existing_file, help="a YAML file like config/node.yaml")
     parser.add_argument("--use-sim-time", action="store_true", help="follow /clock")
     parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[], help="arguments for ROS")
 

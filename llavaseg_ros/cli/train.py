@@ -13,6 +13,8 @@ STAGES = {
     "adapters": ("adapters", "train the attribute adapters, SAM frozen"),
     "export": ("export", "write a bundle from a run folder"),
     "calibrate": ("calibrate", "make a bundle's scores mean how often its masks are right"),
+    "thoughts": ("public.thoughts", "run a language model over a public set, once, for training adapters"),
+    "public": ("public.train", "train adapters for a full-size SAM on public sets"),
     "default": ("default", "all of it, from nothing to a bundle"),
 }
 

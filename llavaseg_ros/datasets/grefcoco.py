@@ -15,12 +15,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from llavaseg_ros.datasets.base import SKIP, Problems, Reading, finish
-from llavaseg_ros.datasets.coco import Instances
-from llavaseg_ros.datasets.files import Need, Pictures, read_json
-from llavaseg_ros.datasets.plain_pickle import read_plain_pickle
-from llavaseg_ros.datasets.refcoco import TRAIN2014, RefReader
-from llavaseg_ros.evaluation.dataset import DatasetError
+from llavaseg_ros.datasets.base import SKIP, Reading
+from llavaseg_ros.datasets.files import Need
+from llavaseg_ros.datasets.refcoco import TRAIN2014, RefReader, read_refs
 
 NO_TARGET = -1
 ONE, SEVERAL, NONE = "one target", "several targets", "absent"
@@ -37,15 +34,7 @@ def needs() -> tuple[Need, ...]:
 
 def read(root: Path, split: str, *, name: str = "grefcoco", on_problem: str = SKIP) -> Reading:
     """Read a split. on_problem: as in `finish`. Raises DatasetError when a file is missing or broken as a whole."""
-    problems = Problems()
-    annotations, expressions, pictures = (need.require(root) for need in needs())
-    refs = read_plain_pickle(expressions) if expressions.suffix == ".p" else read_json(expressions, list)
-    if not isinstance(refs, list):
-        raise DatasetError(f"{expressions}: expected a list of refs, got {type(refs).__name__}")
-    reader = GroupReader(name, split, Instances(annotations, problems), Pictures(pictures, problems), problems)
-    for place, ref in enumerate(refs):
-        reader.add(ref, f"{expressions}: ref {place}")
-    return finish(name, split, reader.found, problems, on_problem)
+    return read_refs(GroupReader, root, needs(), name, split, on_problem)
 
 
 class GroupReader(RefReader):

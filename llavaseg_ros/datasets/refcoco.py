@@ -17,7 +17,7 @@ from typing import Any
 
 from llavaseg_ros.datasets.base import SKIP, Problems, Reading, Referral, finish
 from llavaseg_ros.datasets.coco import Instances
-from llavaseg_ros.datasets.files import Need, Pictures
+from llavaseg_ros.datasets.files import Need, Pictures, read_json
 from llavaseg_ros.datasets.plain_pickle import read_plain_pickle
 from llavaseg_ros.evaluation.dataset import DatasetError
 
@@ -41,12 +41,19 @@ def read(root: Path, split: str, *, name: str, folder: str, split_by: str, on_pr
 
     Raises DatasetError when a file is missing or broken as a whole.
     """
+    return read_refs(RefReader, root, needs(folder, split_by), name, split, on_problem)
+
+
+def read_refs(
+    kind: type[RefReader], root: Path, needed: tuple[Need, ...], name: str, split: str, on_problem: str
+) -> Reading:
+    """Read any set of the family. kind: how its refs are read. needed: annotations, expressions and pictures."""
     problems = Problems()
-    annotations, expressions, pictures = (need.require(root) for need in needs(folder, split_by))
-    refs = read_plain_pickle(expressions)
+    annotations, expressions, pictures = (need.require(root) for need in needed)
+    refs = read_plain_pickle(expressions) if expressions.suffix == ".p" else read_json(expressions, list)
     if not isinstance(refs, list):
         raise DatasetError(f"{expressions}: expected a list of refs, got {type(refs).__name__}")
-    reader = RefReader(name, split, Instances(annotations, problems), Pictures(pictures, problems), problems)
+    reader = kind(name, split, Instances(annotations, problems), Pictures(pictures, problems), problems)
     for place, ref in enumerate(refs):
         reader.add(ref, f"{expressions}: ref {place}")
     return finish(name, split, reader.found, problems, on_problem)

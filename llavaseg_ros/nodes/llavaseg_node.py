@@ -7,18 +7,20 @@ frees the model. With the parameter `autostart` (the default) the node configure
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from queue import Empty, Queue
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
 from llavaseg_ros.action import Segment
+from llavaseg_ros.errors import BadRequest, ErrorCode, LLaVASegError, ModelNotReady
 from llavaseg_ros.msg import Command
 from llavaseg_ros.nodes import parameters
 from llavaseg_ros.nodes.parameters import Settings
@@ -27,28 +29,29 @@ from llavaseg_ros.ros.commands import CommandRunner, Limits
 from llavaseg_ros.ros.diagnostics import diagnostic_array
 from llavaseg_ros.ros.dispatch import Dispatcher
 from llavaseg_ros.ros.inputs import Inputs
+from llavaseg_ros.ros.jobs import Preempted
+from llavaseg_ros.ros.models import Loader, ModelKeeper, Wanted
 from llavaseg_ros.ros.monitor import Monitor
 from llavaseg_ros.ros.outputs import Outputs
 from llavaseg_ros.ros.process import run_node
 from llavaseg_ros.ros.qos import COMMAND, DIAGNOSTICS, subscription_events
 from llavaseg_ros.ros.sessions import Sessions
-from llavaseg_ros.ros.worker import ModelState, ModelWorker, Policy, Preempted
-from llavaseg_ros.srv import ResetSession, SegmentAtPrompt
-
-Loader = Callable[[str, str, str], Any]
-"""(model, device, mode) -> an object with the methods of `llavaseg_ros.pipeline.LLaVASeg`."""
+from llavaseg_ros.ros.worker import ModelState, ModelWorker, Policy
+from llavaseg_ros.srv import ResetSession, SegmentAtPrompt, SetModel
 
 NODE_NAME = "llavaseg"
-EXECUTOR_THREADS = 4
+EXECUTOR_THREADS = 5  # two of which services that wait for a model may hold
 HOUSEKEEPING_PERIOD_S = 0.2
 DIAGNOSTICS_PERIOD_S = 1.0
 
 
-def load_pipeline(model: str, device: str, mode: str) -> Any:
+def load_pipeline(wanted: Wanted) -> Any:
     """The real thing. Imported here, in the worker's thread, because importing torch takes seconds."""
     from llavaseg_ros.pipeline import LLaVASeg
 
-    return LLaVASeg.from_pretrained(model, device=device, mode=mode)
+    return LLaVASeg.from_pretrained(
+        wanted.model, device=wanted.device, mode=wanted.mode, gpu_memory_limit_gb=wanted.gpu_memory_limit_gb
+    )
 
 
 class LLaVASegNode(LifecycleNode):
@@ -56,10 +59,7 @@ class LLaVASegNode(LifecycleNode):
 
     def __init__(self, *, loader: Loader = load_pipeline, **node_arguments: Any) -> None:
         super().__init__(NODE_NAME, **node_arguments)
-        self._loader = loader
         self._state = "unconfigured"
-        self._loaded: tuple[str, str, str] | None = None
-        self._description: dict[str, Any] = {}
         parameters.declare(self)
         parameters.guard_changes(self, lambda: self._state)
         self.sessions = Sessions()
@@ -74,6 +74,8 @@ class LLaVASegNode(LifecycleNode):
             limits=self._limits,
             partial=partial(self._outputs.send, "answer"),
         )
+        self._models = ModelKeeper(self.worker, loader, log=self.get_logger().info, new_model=self._runner.forget_image)
+        self._asked: Wanted | None = None
         self._action: DeferredActionServer | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
         # Not on the node's clock: simulated time may stand still, time-outs and warnings may not.
@@ -102,11 +104,8 @@ class LLaVASegNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to load and warm the model in the worker, unless it is loaded already; return at once."""
         settings = Settings.of(self)
-        wanted = (settings.model, settings.device, settings.mode)
-        if self._loaded != wanted or self.worker.state not in (ModelState.READY, ModelState.LOADING):
-            self._loaded = wanted
-            self.get_logger().info(f"loading model {settings.model!r} on {settings.device}")
-            self.worker.load(lambda: self._load(wanted, settings.warm_up))
+        self._asked = self._wanted(settings)
+        self._models.activate(self._asked, warm=settings.warm_up)
         self.monitor.start_watch()
         result = super().on_activate(state)
         self._state = "active"
@@ -121,8 +120,7 @@ class LLaVASegNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model, the frames and the interfaces."""
         self._state = "unconfigured"
-        self._loaded = None
-        self.worker.unload()
+        self._models.forget()
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
@@ -166,6 +164,8 @@ class LLaVASegNode(LifecycleNode):
         self.create_service(ResetSession, "~/reset_session", self._on_reset, callback_group=group)
         # Waits for the model: alone in its group, it holds one of the executor's threads at most.
         self.create_service(SegmentAtPrompt, "~/segment_at_prompt", dispatcher.on_prompt, callback_group=own)
+        own = MutuallyExclusiveCallbackGroup()
+        self.create_service(SetModel, "~/set_model", self._on_set_model, callback_group=own)
         action = DeferredActionServer(
             self,
             Segment,
@@ -181,18 +181,9 @@ class LLaVASegNode(LifecycleNode):
         self._runner.forget_image()
         self.sessions.reset("*")
 
-    def _load(self, wanted: tuple[str, str, str], warm: bool) -> Any:
-        started = time.monotonic()
-        self._runner.forget_image()
-        model = self._loader(*wanted)
-        loaded = time.monotonic()
-        if warm:
-            model.warm_up()
-        self._description = dict(model.describe())
-        self.get_logger().info(
-            f"model {wanted[0]!r} is ready: {loaded - started:.1f} s to load, {time.monotonic() - loaded:.1f} s to warm"
-        )
-        return model
+    @staticmethod
+    def _wanted(settings: Settings) -> Wanted:
+        return Wanted(settings.model, settings.device, settings.mode, settings.gpu_memory_limit_gb)
 
     def _limits(self) -> Limits:
         settings = Settings.of(self)
@@ -211,18 +202,78 @@ class LLaVASegNode(LifecycleNode):
         response.success, response.message = self.sessions.reset(request.session_id)
         return response
 
+    def _on_set_model(self, request: Any, response: Any) -> Any:
+        """Waits until the new model serves or has failed; commands go on meanwhile."""
+        settings = Settings.of(self)
+        model, device = request.model.strip(), request.device.strip() or settings.device
+        wanted = replace(self._wanted(settings), model=model, device=device)
+        outcome: Queue[LLaVASegError | None] = Queue()
+        try:
+            for name, value in (("model", wanted.model), ("device", wanted.device)):
+                if problem := parameters.problem(name, value):
+                    raise BadRequest(problem)
+            self._models.exchange(wanted, warm=settings.warm_up, done=outcome.put)
+            error = self._wait_for(outcome)
+        except LLaVASegError as refused:
+            error = refused
+        if error is None:
+            self._set_model_parameters(wanted)
+        else:
+            self._log_refusal(wanted, error)
+        response.success = error is None
+        response.error_code = int(ErrorCode.NONE if error is None else error.code)
+        serves = self._models.description.get("name") or wanted.model
+        response.message = f"{serves} serves" if error is None else str(error)
+        return response
+
+    def _wait_for(self, outcome: Queue[LLaVASegError | None]) -> LLaVASegError | None:
+        while True:
+            try:
+                return outcome.get(timeout=HOUSEKEEPING_PERIOD_S)
+            except Empty:
+                if self._state == "finalized":
+                    return ModelNotReady("the node is shutting down")
+
+    def _follow_parameters(self, settings: Settings) -> None:
+        """The model's parameters were set while active: exchange the model, or put the parameters back."""
+        serving, wanted = self._models.serving, self._wanted(settings)
+        # Only what was set since the last look: the service changes the model first and the parameters then.
+        if wanted == self._asked or self.worker.swapping or self.worker.state is ModelState.LOADING:
+            return
+        self._asked = wanted
+        if serving is None or serving == wanted:
+            return
+
+        def done(error: LLaVASegError | None) -> None:
+            if error is not None:
+                self._log_refusal(wanted, error)
+                self._set_model_parameters(serving)
+
+        try:
+            self._models.exchange(wanted, warm=settings.warm_up, done=done)
+        except LLaVASegError as error:
+            done(error)
+
+    def _log_refusal(self, wanted: Wanted, error: LLaVASegError) -> None:
+        stays = f", {self._models.serving.model!r} stays" if self._models.serving else ""
+        self.get_logger().error(f"model {wanted.model!r} cannot serve{stays}: {error}")
+
+    def _set_model_parameters(self, wanted: Wanted) -> None:
+        self.set_parameters([Parameter("model", value=wanted.model), Parameter("device", value=wanted.device)])
+
     def _keep_house(self) -> None:
         self.worker.expire()
         settings = Settings.of(self)
         self.inputs.images.resize(settings.sync_ring_size)
         if self._state == "active":
+            self._follow_parameters(settings)
             self.monitor.watch_camera(self.inputs, settings.diagnostics_no_image_warning_s)
 
     def _diagnose(self) -> None:
         snapshot = self.monitor.snapshot(
             self.inputs,
             lifecycle=self._state,
-            model=self._description,
+            model=self.worker.describe() or self._models.description,  # a served model's state changes
             max_image_age_s=Settings.of(self).sync_max_image_age_s,
         )
         stamp = self.get_clock().now().to_msg()

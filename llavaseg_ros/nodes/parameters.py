@@ -55,13 +55,26 @@ def describe(spec: Spec) -> ParameterDescriptor:
 
 SPECS = (
     Spec("autostart", True, "Configure and activate at the start, without a lifecycle manager.", change="never"),
-    Spec("model", "default", "Model bundle: a folder, or 'default' for the embedded one.", change="inactive"),
-    Spec("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N.", change="inactive"),
+    Spec(
+        "model",
+        "default",
+        "Model profile: a name ('default' is the embedded one), a .yaml file, or the folder of a bundle. While the "
+        "node is active the old model serves until the new one is warm, and stays, with the parameter, if that fails.",
+    ),
+    Spec("device", "auto", "Where the model runs: auto, cpu, cuda or cuda:N. Changes as `model` does."),
     Spec(
         "mode",
         "cot",
         "Reasoning: 'cot' in three turns (reason, name, describe), 'fast' in one.",
         choices=("cot", "fast"),
+        change="inactive",
+    ),
+    Spec(
+        "gpu_memory_limit_gb",
+        0.0,
+        "Most memory, GiB, that the models may take of the GPU, two of them while one takes the other's place; "
+        "0 = all of it.",
+        (0, 1024),
         change="inactive",
     ),
     Spec("warm_up", True, "Run one command on a blank image after loading: the first is slow.", change="inactive"),
@@ -111,6 +124,7 @@ class Settings:
     model: str
     device: str
     mode: str
+    gpu_memory_limit_gb: float
     warm_up: bool
     image_transport: str
     depth_enabled: bool
@@ -156,13 +170,18 @@ def guard_changes(node: Node, lifecycle: Callable[[], str]) -> None:
     node.add_on_set_parameters_callback(check)
 
 
+def problem(name: str, value: Any) -> str:
+    """Why a parameter cannot have a value; "" if it can."""
+    return _refuse(_BY_NAME[name], value)
+
+
 def _refuse(spec: Spec, value: Any) -> str:
     if spec.choices and value not in spec.choices:
         return f"parameter {spec.name}: {value!r} is not one of {', '.join(spec.choices)}"
     if spec.name == "device" and not _DEVICE.fullmatch(str(value)):
         return f"parameter device: {value!r} is not one of auto, cpu, cuda, cuda:N"
     if spec.name == "model" and not str(value).strip():
-        return "parameter model: empty; expected 'default' or the folder of a bundle"
+        return "parameter model: empty; expected the name of a profile, its file, or the folder of a bundle"
     return ""
 
 

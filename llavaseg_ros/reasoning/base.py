@@ -1,8 +1,8 @@
 """What the chain of thought needs of a multimodal language model (MLLM), whoever runs it.
 
-A local transformers model implements it today (`local.py`); a served model can, since nothing here speaks of token ids,
-tensors or devices. An implementation is free to keep the image, its features and its key/value prefix between calls,
-as long as greedy decoding gives the same reply with and without that.
+A local transformers model implements it (`local.py`), and so does a model on a server (`served.py`), since nothing here
+speaks of token ids, tensors or devices. An implementation is free to keep the image, its features and its key/value
+prefix between calls, as long as greedy decoding gives the same reply with and without that.
 """
 
 from __future__ import annotations
@@ -64,6 +64,10 @@ class MLLM(Protocol):
 
         Raises Cancelled when `should_cancel` returned true, ConversationTooLong when the context is too small.
         """
+
+    def seen_size(self) -> tuple[int, int] | None:
+        """Width and height in pixels at which the model sees the current image, after its processor resized it; None if
+        it does not say, or before the first reply about the image."""
 
     def describe(self) -> dict[str, Any]:
         """Family, size, device and the like, for `doctor` and diagnostics; plain JSON values."""

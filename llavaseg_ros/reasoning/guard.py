@@ -22,6 +22,8 @@ _MARKUP = re.compile(
 )
 # Role names that chat templates write out in letters; only the colon makes them a marker.
 _ROLE = re.compile(r"(user|assistant|system|human|gpt|bot)(\s{0,4})[:：]", re.IGNORECASE)
+# Of tokenizers that write control tokens as plain words in brackets; a command may well hold other such words.
+_BRACKETED = ("IMG_BREAK", "IMG_END", "SYSTEM_PROMPT", "AVAILABLE_TOOLS", "TOOL_CALLS", "TOOL_RESULTS", "gMASK", "sop")
 _ZERO_WIDTH_NON_JOINER = "\u200c"  # a letter's form in Persian depends on it
 
 
@@ -58,6 +60,18 @@ class TextGuard:
             if stripped == text:
                 return text
             text = stripped
+
+
+def strict_guard() -> TextGuard:
+    """A guard for a tokenizer that is not at hand: it may have any family's tokens, and may normalise letters."""
+    markers = [f"[{slash}{name}]" for name in _BRACKETED for slash in ("", "/")]
+    plain = TextGuard(markers)
+
+    def holds_control(text: str) -> bool:
+        normal = unicodedata.normalize("NFKC", text)
+        return plain.clean(normal) != normal
+
+    return TextGuard(markers, holds_control)
 
 
 def printable(text: str) -> str:

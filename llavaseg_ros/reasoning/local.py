@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, StoppingCriteria, StoppingCriteriaList
+from transformers import AutoModelForImageTextToText, StoppingCriteria, StoppingCriteriaList
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
 from llavaseg_ros.errors import BadRequest, BundleError, Cancelled
 from llavaseg_ros.reasoning.base import ConversationTooLong, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.guard import TextGuard
 from llavaseg_ros.reasoning.prefix import PrefixCache
+from llavaseg_ros.reasoning.processor import ImageOnce, load_processor
+from llavaseg_ros.reasoning.quantize import quantized, weight_count
 
 # Model types that this package adds to transformers, and the module whose import registers each.
 _OWN_TYPES = {"llavaseg_object_tower": "llavaseg_ros.reasoning.object_tower"}
@@ -47,7 +50,7 @@ class LocalMLLM:
         self._generation = _greedy(model.generation_config)
         self._prefix = PrefixCache(model) if reuse_prefix and PrefixCache.supports(model) else None
         self._image: Image.Image | None = None
-        self._once = _ImageOnce(processor.image_processor)
+        self._once = ImageOnce(processor.image_processor)
         self.processor.image_processor = self._once
 
     @classmethod
@@ -57,24 +60,30 @@ class LocalMLLM:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | str = "auto",
+        quantization: str = "none",
+        attention: str = "auto",
         reuse_prefix: bool = True,
     ) -> LocalMLLM:
         """Load a transformers folder (config, safetensors, tokenizer, processor). No network, no code from the folder.
 
-        dtype "auto": float32 on the CPU, the checkpoint's own on a GPU.
+        dtype: "float32", "bfloat16", "float16", or "auto": float32 on the CPU, the checkpoint's own on a GPU.
+        quantization: "none", "int8" or "int4", of the language model's matrices; its vision tower keeps dtype.
+        attention: one of transformers' attn_implementation, or "auto" for its own choice.
         Raises BundleError, naming the folder, if anything is missing, truncated or does not fit.
         """
         path, device = Path(folder), torch.device(device)
-        _register_own_types(path)
+        _look_at_config(path)
         if dtype == "auto" and device.type == "cpu":
             dtype = torch.float32
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        how: dict[str, Any] = {} if attention == "auto" else {"attn_implementation": attention}
+        if quantization != "none":
+            how |= {"quantization_config": quantized(quantization, dtype), "device_map": {"": device}}
         try:
             with _no_progress_bars():
-                # The PIL backend gives the same pixels whether torchvision is installed or not.
-                processor = AutoProcessor.from_pretrained(path, backend="pil", **options)
+                processor = load_processor(path)
                 loaded: Any = AutoModelForImageTextToText.from_pretrained(
-                    path, dtype=dtype, use_safetensors=True, output_loading_info=True, **options
+                    path, dtype=dtype, use_safetensors=True, output_loading_info=True, **options, **how
                 )
                 model, info = loaded
         except torch.OutOfMemoryError:
@@ -85,7 +94,9 @@ class LocalMLLM:
             raise BundleError(f"the language model in {path} lacks {len(missing)} weights, {missing[0]} among them")
         if getattr(processor, "chat_template", None) is None:
             raise BundleError(f"the language model in {path} has no chat template (chat_template.jinja)")
-        return cls(model.to(device), processor, reuse_prefix=reuse_prefix, name=path.name)
+        if quantization == "none":  # else it is there already, and must not be moved
+            model = model.to(device)
+        return cls(model, processor, reuse_prefix=reuse_prefix, name=path.name)
 
     def set_image(self, rgb: np.ndarray) -> None:
         """Take the image of the conversations to come: uint8 [H, W, 3], RGB. It is encoded by the first reply."""
@@ -141,14 +152,20 @@ class LocalMLLM:
             self._prefix.end(watch.ids)
         return self._tokenizer.decode(output[0, length:], skip_special_tokens=True)
 
+    def seen_size(self) -> tuple[int, int] | None:
+        """Width and height in pixels of the image as the processor resized it; None for processors that do not say."""
+        return self._once.size()
+
     def describe(self) -> dict[str, Any]:
         """Family, size, device, dtype and context length."""
-        parameters = list(self.model.parameters())
+        quantization = getattr(self.model.config, "quantization_config", None)
         return {
             "name": self.name,
             "family": self.model.config.model_type,
-            "parameters": sum(p.numel() for p in parameters),
+            "parameters": weight_count(self.model),
+            "weight_bytes": sum(p.numel() * p.element_size() for p in self.model.parameters()),
             "dtype": str(self.model.dtype).removeprefix("torch."),
+            "quantization": "none" if quantization is None else _bits(quantization),
             "device": str(self.model.device),
             "context_tokens": self._context,
             "prefix_reuse": self._prefix is not None,
@@ -196,29 +213,6 @@ class _Watch(StoppingCriteria):
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
 
-class _ImageOnce:
-    """An image processor that does its work once for an image, however many turns ask for it."""
-
-    def __init__(self, processor: Any) -> None:
-        self._processor = processor
-        self._result: Any = None
-
-    def forget(self) -> None:
-        """The next call is about another image."""
-        self._result = None
-
-    def __call__(self, images: Any, **kwargs: Any) -> Any:
-        """What the processor returned for the image since `forget`; a copy, for its caller adds keys."""
-        if self._result is None:
-            self._result = self._processor(images, **kwargs)
-        return self._result.copy()
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "_processor":  # asked for before __init__ ran: by copy, for one
-            raise AttributeError(name)
-        return getattr(self._processor, name)
-
-
 def _make_guard(processor: Any) -> TextGuard:
     """A guard that knows this processor's control tokens."""
     tokenizer = processor.tokenizer
@@ -252,16 +246,26 @@ def _context_length(config: Any) -> int:
     return int(getattr(config.get_text_config(), "max_position_embeddings", 0) or 0)
 
 
-def _register_own_types(folder: Path) -> None:
-    """Import the module of our own vision tower if the folder's config asks for it."""
+def _bits(quantization: Any) -> str:
+    return "int4" if getattr(quantization, "load_in_4bit", False) else "int8"
+
+
+def _look_at_config(folder: Path) -> None:
+    """Refuse models that do not look at images, and register our own vision tower if the folder asks for it."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        vision = config.get("vision_config") or {}
-        module = _OWN_TYPES.get(vision.get("model_type", ""))
+        kind = config.get("model_type")
+        vision = config.get("vision_config")
+        module = _OWN_TYPES.get((vision or {}).get("model_type", ""))
     except (OSError, ValueError, AttributeError) as error:
         raise BundleError(f"cannot read {folder / 'config.json'}: {_first_line(error)}") from error
     if module is not None:
         importlib.import_module(module)
+    if kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise BundleError(
+            f"the language model in {folder} is a {kind!r}, which does not look at images; expected one of the "
+            "image-text-to-text models of transformers, such as llava, qwen2_5_vl, qwen3_vl or smolvlm"
+        )
 
 
 @contextmanager

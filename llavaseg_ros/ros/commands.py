@@ -20,8 +20,9 @@ from llavaseg_ros.ros import messages
 from llavaseg_ros.ros.cdr import RawMessage
 from llavaseg_ros.ros.convert import to_rgb
 from llavaseg_ros.ros.freshness import Frame, FrameStore
+from llavaseg_ros.ros.jobs import Job
 from llavaseg_ros.ros.sessions import Sessions
-from llavaseg_ros.ros.worker import Job, Policy
+from llavaseg_ros.ros.worker import Policy
 from llavaseg_ros.types import Result, Segment, Stage
 
 # Answers on the way are for people: a few a second are enough.

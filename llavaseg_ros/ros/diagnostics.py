@@ -42,6 +42,9 @@ def level_of(now: Snapshot) -> tuple[bytes, str]:
         return DiagnosticStatus.ERROR, f"model not loaded: {now.model_error}"
     if now.model_state is ModelState.LOADING:
         return DiagnosticStatus.WARN, "loading the model"
+    server = now.model.get("mllm", {})
+    if server.get("state", "up") not in ("up", "unknown"):
+        return DiagnosticStatus.ERROR, f"the language model's server is {server['state']}: {server['last_error']}"
     if now.image_age_s is None:
         return DiagnosticStatus.WARN, "no image has come yet"
     if 0 < now.max_image_age_s < now.image_age_s:
@@ -67,7 +70,7 @@ def diagnostic_array(now: Snapshot, name: str, stamp: Time) -> DiagnosticArray:
         "last latency [s]": _number(now.last_latency_s),
         "last error": now.last_error or "none",
         "resident memory [MB]": f"{resident_mb():.0f}",
-        **{f"model {key}": str(value) for key, value in now.model.items() if not isinstance(value, (dict, list))},
+        **_flat("model", now.model),
     }
     if now.model_error:
         values["model error"] = now.model_error
@@ -81,6 +84,14 @@ def diagnostic_array(now: Snapshot, name: str, stamp: Time) -> DiagnosticArray:
     array = DiagnosticArray(status=[status])
     array.header.stamp = stamp
     return array
+
+
+def _flat(name: str, values: dict[str, Any]) -> dict[str, str]:
+    """{"mllm": {"url": ...}} -> {"model mllm url": ...}"""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        flat |= _flat(f"{name} {key}", value) if isinstance(value, dict) else {f"{name} {key}": str(value)}
+    return flat
 
 
 def resident_mb() -> float:

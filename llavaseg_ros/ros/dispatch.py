@@ -18,8 +18,9 @@ from llavaseg_ros.msg import Command
 from llavaseg_ros.ros import messages
 from llavaseg_ros.ros.actions import DeferredActionServer
 from llavaseg_ros.ros.commands import CommandRunner, Limits, Outcome, Request, check_request, request_of_goal
+from llavaseg_ros.ros.jobs import ClientCancel, Job, as_error
 from llavaseg_ros.ros.outputs import Outputs
-from llavaseg_ros.ros.worker import ClientCancel, Job, ModelWorker, as_error
+from llavaseg_ros.ros.worker import ModelWorker
 from llavaseg_ros.types import Stage
 
 Done = Callable[[Outcome, LLaVASegError | None], None]

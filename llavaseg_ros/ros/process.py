@@ -112,6 +112,10 @@ def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, thre
         node.destroy_node()
     rclpy.try_shutdown()
     code = 1 if gave_up.is_set() else 0
+    if threading.current_thread() is threading.main_thread():
+        # `ros2 launch` passes on a Ctrl-C that the terminal has sent already: the second one must not kill an
+        # interpreter that is on its way out.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not came_back or spinner.is_alive():
         # A thread is inside a library (loading a model, say); an ordinary exit under it may crash or wait for ever.
         sys.stdout.flush()

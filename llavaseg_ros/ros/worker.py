@@ -1,7 +1,8 @@
 """One thread that owns the model, and the queue in front of it. Free of rclpy and of torch.
 
 Everything that touches the model runs in this thread: loading, warming, every command, freeing. Other threads only put
-jobs in line and mark them as cancelled; none of these calls waits for the model.
+jobs in line and mark them as cancelled; none of these calls waits for the model. Only a model that is to take the place
+of a serving one is loaded in a thread of its own, and handed over when it is warm.
 """
 
 from __future__ import annotations
@@ -10,38 +11,20 @@ import gc
 import logging
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from llavaseg_ros.errors import Cancelled, ErrorCode, LLaVASegError, ModelNotReady, OutOfMemory
+from llavaseg_ros.errors import LLaVASegError, ModelNotReady
+from llavaseg_ros.ros.jobs import Busy, Job, Preempted, as_error
 
 log = logging.getLogger(__name__)
 
+SwapDone = Callable[[LLaVASegError | None], None]
+
 # How long after its time-out a running job may take to notice; then it is ended over its head.
 OVERDUE_GRACE_S = 1.0
-
-
-class CommandTimeout(LLaVASegError):
-    """The command was not done within its time."""
-
-    code = ErrorCode.TIMEOUT
-
-
-class Preempted(Cancelled):
-    """A newer command took the place of this one, or the node stopped working."""
-
-
-class ClientCancel(Cancelled):
-    """The client asked for the end of its own command."""
-
-
-class Busy(LLaVASegError):
-    """The model works on other commands and the queue takes no more: try again later."""
-
-    code = ErrorCode.MODEL_NOT_READY
 
 
 class Policy(str, Enum):
@@ -61,91 +44,6 @@ class ModelState(str, Enum):
     ERROR = "error"
 
 
-class Job:
-    """One unit of work for the model. Ends exactly once, whoever ends it first.
-
-    run: called in the worker's thread with (model, job); its value goes to `finish`.
-    finish: called once with (value or None, error or None), from whichever thread ends the job; must not block.
-    timeout_s: counted from the creation of the job, on the machine's monotonic clock.
-    """
-
-    def __init__(
-        self,
-        run: Callable[[Any, Job], Any],
-        finish: Callable[[Any, LLaVASegError | None], None],
-        *,
-        timeout_s: float,
-        name: str = "",
-        started: Callable[[], None] | None = None,
-    ) -> None:
-        self.name = name
-        self.timeout_s = timeout_s
-        self.created = time.monotonic()
-        self._run, self._finish, self._started = run, finish, started
-        self._reason: LLaVASegError | None = None
-        self._ended = threading.Event()
-        self._lock = threading.Lock()
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the job was made."""
-        return time.monotonic() - self.created
-
-    @property
-    def ended(self) -> bool:
-        """`finish` has been called, or is being called."""
-        return self._ended.is_set()
-
-    @property
-    def reason(self) -> LLaVASegError | None:
-        """Why the job has to stop, or None."""
-        if self._reason is None and self.elapsed_s > self.timeout_s:
-            self._reason = CommandTimeout(f"not done within {self.timeout_s:g} s")
-        return self._reason
-
-    def cancel(self, reason: LLaVASegError) -> None:
-        """Ask the job to stop at the next poll. The first reason stays."""
-        if self._reason is None:
-            self._reason = reason
-
-    def should_cancel(self) -> bool:
-        """True when the work has lost its purpose. Polled by the model at every token."""
-        return self._ended.is_set() or self.reason is not None
-
-    def if_alive(self, call: Callable[[], None]) -> None:
-        """Call, unless the job has ended; the end waits for the call. So nothing of a job comes after its end."""
-        with self._lock:
-            if not self._ended.is_set():
-                call()
-
-    def start(self, model: Any) -> None:
-        """Do the work and end. Called by the worker."""
-        if self._started is not None and not self.should_cancel():
-            self._started()
-        value: Any = None
-        error = self.reason
-        if error is None and not self.ended:
-            try:
-                value = self._run(model, self)
-            except Exception as raised:
-                error = self._reason if isinstance(raised, Cancelled) and self._reason else as_error(raised)
-                if error is not raised and not isinstance(raised, Cancelled):
-                    log.warning("command failed: %s", error, exc_info=raised)
-        self.end(value if error is None else None, error)
-
-    def end(self, value: Any, error: LLaVASegError | None) -> bool:
-        """End the job with this outcome. False, and nothing happens, when it had ended before."""
-        with self._lock:
-            if self._ended.is_set():
-                return False
-            self._ended.set()
-        try:
-            self._finish(value, error)
-        except Exception:
-            log.exception("the outcome of a command could not be delivered")
-        return True
-
-
 class ModelWorker:
     """The thread, its queue, and the state of the model. See the module's text."""
 
@@ -157,8 +55,9 @@ class ModelWorker:
         self._model: Any = None
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
-        self._errand: Callable[[], None] | None = None
+        self._errands: deque[Callable[[], None]] = deque()
         self._generation = 0
+        self._swap_done: SwapDone | None = None
         self._stopping = False
         self._wake = threading.Condition(threading.RLock())
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -185,20 +84,40 @@ class ModelWorker:
         return dict(model.describe()) if self.state is ModelState.READY and model is not None else {}
 
     def load(self, loader: Callable[[], Any], done: Callable[[], None] | None = None) -> None:
-        """Load a model in the thread. `state` tells how it stands; `done` is called in the thread at the end."""
+        """Load a model in the thread. `state` tells how it stands; `done` is called in the thread at the end, also when
+        something newer came in between."""
         with self._wake:
             self._generation += 1
             self.state, self.error = ModelState.LOADING, ""
             generation = self._generation
-            self._errand = lambda: self._load(loader, generation, done)
+            self._errands.append(lambda: self._load(loader, generation, done))
             self._wake.notify_all()
+
+    def swap(self, loader: Callable[[], Any], done: SwapDone) -> None:
+        """Load a model beside the one that serves, and put it in its place when `loader` returns.
+
+        `done` is called once, from another thread, with None or with why the old model stayed. Both are in memory for
+        a while. Raises ModelNotReady when no model serves (`load` is for that), Busy when a swap is under way.
+        """
+        with self._wake:
+            self._check_ready()
+            if self.swapping:
+                raise Busy("another model is being loaded: try again when it serves")
+            self._swap_done = done
+            generation = self._generation
+        threading.Thread(target=self._prepare, args=(loader, generation), name="llavaseg-swap", daemon=True).start()
+
+    @property
+    def swapping(self) -> bool:
+        """A model is being loaded that is to take the place of the serving one."""
+        return self._swap_done is not None
 
     def unload(self) -> None:
         """Cancel everything and free the model, in the thread, as soon as it is out of the model's hands."""
         with self._wake:
             self._generation += 1
             self.state, self.error = ModelState.UNLOADED, ""
-            self._errand = self._free
+            self._errands.append(self._free)
             self._wake.notify_all()
         self.abandon_all(Preempted("the model was unloaded"))
 
@@ -260,6 +179,7 @@ class ModelWorker:
             self.state = ModelState.UNLOADED
             self._wake.notify_all()
         self.abandon_all(Preempted("the node is shutting down"))
+        self._end_swap(ModelNotReady("the node is shutting down"))
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -274,10 +194,10 @@ class ModelWorker:
     def _work(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._stopping or self._errand is not None or bool(self._waiting))
+                self._wake.wait_for(lambda: self._stopping or bool(self._errands) or bool(self._waiting))
                 if self._stopping:
                     break
-                errand, self._errand = self._errand, None
+                errand = self._errands.popleft() if self._errands else None
                 if errand is None:
                     self._running = self._waiting.popleft()
             if errand is not None:
@@ -295,42 +215,55 @@ class ModelWorker:
         self._model = None
 
     def _load(self, loader: Callable[[], Any], generation: int, done: Callable[[], None] | None) -> None:
-        model, state, text = None, ModelState.READY, ""
-        if self._model is not None:
-            self._free()  # never two models in memory
-        try:
-            model = loader()
-        except Exception as raised:
-            state, text = ModelState.ERROR, str(as_error(raised))
-            log.error("the model could not be loaded: %s", text, exc_info=_unless_expected(raised))
-        with self._wake:
-            # A newer load, or an unload, came while this one ran.
-            if generation != self._generation:
-                return
-            self._model, self.state, self.error = model, state, text
+        if generation == self._generation:  # else a newer load, or an unload, waits in line already
+            if self._model is not None:
+                self._free()  # never two models in memory
+            model, state, text = None, ModelState.READY, ""
+            try:
+                model = loader()
+            except Exception as raised:
+                state, text = ModelState.ERROR, str(as_error(raised))
+                log.error("the model could not be loaded: %s", text, exc_info=_unless_expected(raised))
+            with self._wake:
+                if generation == self._generation:
+                    self._model, self.state, self.error = model, state, text
         if done is not None:
             done()
 
+    def _prepare(self, loader: Callable[[], Any], generation: int) -> None:
+        """In the thread of a swap: load, then have the worker's thread take the model over."""
+        try:
+            model = loader()
+        except Exception as raised:
+            self._end_swap(as_error(raised))
+            return
+        with self._wake:
+            self._errands.append(lambda: self._take_over(model, generation))
+            self._wake.notify_all()
+
+    def _take_over(self, model: Any, generation: int) -> None:
+        with self._wake:
+            wanted = generation == self._generation
+            if wanted:
+                self._model = model
+        self._collect()
+        self._end_swap(None if wanted else ModelNotReady("the model was unloaded, or another one loaded, meanwhile"))
+
+    def _end_swap(self, error: LLaVASegError | None) -> None:
+        with self._wake:
+            done, self._swap_done = self._swap_done, None
+        if done is not None:
+            done(error)
+
     def _free(self) -> None:
         self._model = None
+        self._collect()
+
+    def _collect(self) -> None:
         gc.collect()
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def as_error(raised: BaseException) -> LLaVASegError:
-    """Any exception as one that carries an error code and a text that is never empty."""
-    if isinstance(raised, LLaVASegError):
-        return raised
-    text = f"{type(raised).__name__}: {raised}" if str(raised) else type(raised).__name__
-    if (
-        isinstance(raised, MemoryError)
-        or type(raised).__name__ == "OutOfMemoryError"
-        or (isinstance(raised, RuntimeError) and "can't allocate memory" in str(raised))
-    ):
-        return OutOfMemory(f"out of memory ({text}): use a smaller model, a smaller image, or another device")
-    return LLaVASegError(text)
 
 
 def _unless_expected(raised: BaseException) -> BaseException | None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from llavaseg_ros.checkpoints import check_sam
 from llavaseg_ros.errors import BundleError
 from llavaseg_ros.segmentation.sam_import import import_segment_anything
 from llavaseg_ros.segmentation.small_sam import EyeEncoder
@@ -65,6 +66,8 @@ class TappedSam(nn.Module):
             self.multiple = encoder.img_size  # its position embedding is tied to the full square
         self.img_size = int(encoder.img_size)
         self.embed_dim = int(sam.mask_decoder.transformer_dim)
+        # Of the decoder's mask logits, in input pixels: 4 for the official encoders, 2 for the small one.
+        self.mask_stride = self.img_size // (4 * int(sam.prompt_encoder.image_embedding_size[0]))
 
     def encode(self, pixels: torch.Tensor) -> Tapped:
         """float [B, 3, h, w] normalised and padded RGB, see `preprocess`; h = w = img_size for the ViT encoders."""
@@ -84,13 +87,12 @@ class TappedSam(nn.Module):
 
 
 def load_official_sam(kind: str, checkpoint: Path) -> Any:
-    """An official `.pth` checkpoint through segment_anything's registry. kind: vit_b, vit_l or vit_h. Raises
-    BundleError."""
+    """A `.pth` checkpoint through segment_anything's registry, checked first where it bears an official name. kind:
+    vit_b, vit_l or vit_h. Raises BundleError."""
     registry = import_segment_anything().sam_model_registry
     if kind not in registry:
         raise BundleError(f"unknown SAM {kind!r}; expected one of {', '.join(sorted(registry))}")
-    if not checkpoint.is_file():
-        raise BundleError(f"SAM checkpoint {checkpoint} does not exist")
+    check_sam(kind, checkpoint)
     sam = registry[kind]()
     try:
         sam.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))

@@ -1,9 +1,9 @@
-"""Frozen SAM plus trained adapters: from an image and attributes in words to a mask."""
+"""Frozen SAM plus trained adapters: from an image and attributes in words, or a box, to a mask."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from llavaseg_ros.checkpoints import sam_path
 from llavaseg_ros.errors import BundleError
 from llavaseg_ros.segmentation.adapters import AdapterConfig, AdapterOutput, AttributeAdapters, batch_text
+from llavaseg_ros.segmentation.encoder_place import EncoderPlace
 from llavaseg_ros.segmentation.preprocess import Fit, fit_to, roi_of, to_mask, to_pixels
 from llavaseg_ros.segmentation.sam import Tapped, TappedSam, decode_masks, load_official_sam
 from llavaseg_ros.segmentation.score import ScoreScale
@@ -44,22 +46,51 @@ class Segmenter:
     def __init__(
         self,
         sam: TappedSam,
-        adapters: AttributeAdapters,
-        text: TextEncoder,
+        adapters: AttributeAdapters | None,
+        text: TextEncoder | None,
         *,
         sam_name: str,
         device: torch.device | str = "cpu",
         scale: ScoreScale | None = None,
+        encoder: EncoderPlace | None = None,
     ) -> None:
+        """Put loaded parts together. adapters, text: both, or neither for a SAM that only gets boxes and points."""
         self.scale = scale or ScoreScale()
         self.device = torch.device(device)
         self.sam = sam.to(self.device)
-        self.adapters = adapters.to(self.device).requires_grad_(False).eval()
+        self.adapters = None if adapters is None else adapters.to(self.device).requires_grad_(False).eval()
         self.text = text
         self.sam_name = sam_name
+        self.encoder = encoder or EncoderPlace()
+        self.encoder.settle(self.sam.sam.image_encoder)
 
     @classmethod
-    def load(cls, folder: Path | str, *, device: torch.device | str = "cpu") -> Segmenter:
+    def of_sam(
+        cls,
+        kind: str,
+        checkpoint: Path,
+        *,
+        device: torch.device | str = "cpu",
+        encoder: EncoderPlace | None = None,
+    ) -> Segmenter:
+        """An official SAM without adapters. kind: vit_b, vit_l or vit_h. Raises BundleError."""
+        return cls(
+            TappedSam(load_official_sam(kind, checkpoint)),
+            None,
+            None,
+            sam_name=kind,
+            device=device,
+            encoder=encoder,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | str,
+        *,
+        device: torch.device | str = "cpu",
+        encoder: EncoderPlace | None = None,
+    ) -> Segmenter:
         """Load a segmenter folder: segmenter.json, adapters.safetensors and, for the small SAM, sam.safetensors.
 
         Raises BundleError that names the file when one is missing, truncated, or made for another SAM or text encoder.
@@ -73,7 +104,7 @@ class Segmenter:
                 model = build_small_sam(SmallSamConfig.from_dict(config["sam"]["config"]))
                 _load_into(model, folder / SMALL_SAM_FILE)
             else:
-                model = load_official_sam(kind, folder / config["sam"]["checkpoint"])
+                model = load_official_sam(kind, sam_path(kind, config["sam"].get("checkpoint", ""), folder))
             text_name = config["text_encoder"]
             scale = ScoreScale(**config.get("score", {}))
         except (KeyError, TypeError) as error:
@@ -88,22 +119,32 @@ class Segmenter:
             )
         adapters = AttributeAdapters(wanted)
         _load_into(adapters, folder / ADAPTERS_FILE)
-        return cls(sam, adapters, text, sam_name=kind, device=device, scale=scale)
+        return cls(sam, adapters, text, sam_name=kind, device=device, scale=scale, encoder=encoder)
 
     def encode(self, rgb: np.ndarray) -> Encoded:
         """The heavy part, once a frame. rgb: uint8 [H, W, 3] RGB."""
         fit = fit_to(rgb.shape[0], rgb.shape[1], self.sam.img_size, self.sam.multiple)
         with torch.inference_mode():
             pixels = to_pixels(rgb, fit, self.sam.sam.pixel_mean.flatten(), self.sam.sam.pixel_std.flatten())
-            return Encoded(self.sam.encode(pixels), fit)
+            return Encoded(self.encoder.run(self.sam, pixels), fit)
 
-    def segment(self, encoded: Encoded, target: str, attributes: Attributes) -> tuple[Segment | None, float]:
-        """-> (best mask or None if it is empty, probability in [0, 1] that the target is in the image)."""
+    def segment(
+        self, encoded: Encoded, target: str, attributes: Attributes, box: np.ndarray | None = None
+    ) -> tuple[Segment | None, float]:
+        """-> (best mask or None if it is empty, probability in [0, 1] that the target is in the image).
+
+        box: float32 [4] xyxy in pixels, where the target is said to be; SAM gets it besides the words.
+        """
+        if self.adapters is None or self.text is None:
+            raise BundleError("this segmenter has no adapters: it takes boxes and points, no words")
         phrases = (target, attributes.color, attributes.shape, attributes.location)
         with torch.inference_mode():
             words = batch_text([[(k, self.text(p)) for k, p in enumerate(phrases)]])
             extent = torch.tensor([encoded.fit.extent], device=self.device)
             out = self.adapters(encoded.tapped.taps, *words, extent)
+            if box is not None:
+                sparse, _ = self.sam.sam.prompt_encoder(points=None, boxes=self._corners(encoded, box), masks=None)
+                out = replace(out, sparse=torch.cat([sparse, out.sparse], dim=1))
             logits, quality = steered_masks(self.sam.sam, encoded.tapped.embedding, out)
         presence = float(out.presence.sigmoid()[0])
         score = self.scale(float(quality[0, 0].clamp(0, 1)) * presence)
@@ -127,16 +168,16 @@ class Segmenter:
             if points is not None and labels is not None:
                 xy = torch.from_numpy(encoded.fit.to_input(points))[None].to(self.device)
                 coords = (xy, torch.from_numpy(labels)[None].to(self.device))
-            corners = (
-                None if box is None else torch.from_numpy(encoded.fit.to_input(box.reshape(1, 2, 2))).to(self.device)
-            )
-            sparse, dense = self.sam.sam.prompt_encoder(
-                points=coords, boxes=None if corners is None else corners.view(1, 4), masks=None
-            )
+            boxes = None if box is None else self._corners(encoded, box)
+            sparse, dense = self.sam.sam.prompt_encoder(points=coords, boxes=boxes, masks=None)
             embedding = encoded.tapped.embedding
             dense = dense[..., : embedding.shape[-2], : embedding.shape[-1]]
             logits, quality = decode_masks(self.sam.sam, embedding, sparse, dense)
         return self._segment(logits[0, 0], float(quality[0, 0]), encoded.fit)
+
+    def _corners(self, encoded: Encoded, box: np.ndarray) -> torch.Tensor:
+        """float [4] xyxy in pixels of the image -> float [1, 4] in those of SAM's input."""
+        return torch.from_numpy(encoded.fit.to_input(box.reshape(2, 2))).to(self.device).view(1, 4)
 
     def _segment(self, logits: torch.Tensor, score: float, fit: Fit) -> Segment:
         mask = to_mask(logits, fit)
@@ -151,8 +192,9 @@ class Segmenter:
         return {
             "sam": self.sam_name,
             "sam_parameters": count(self.sam),
-            "adapter_parameters": count(self.adapters),
-            "text_encoder": self.text.name,
+            "adapter_parameters": 0 if self.adapters is None else count(self.adapters),
+            "text_encoder": "" if self.text is None else self.text.name,
+            "encoder": self.encoder.describe(),
             "img_size": self.sam.img_size,
             "device": str(self.device),
         }

@@ -50,5 +50,5 @@ class MiddleModel:
 
 
 if __name__ == "__main__":
-    make = partial(LLaVASegNode, loader=lambda model, device, mode: MiddleModel())
+    make = partial(LLaVASegNode, loader=lambda wanted: MiddleModel())
     raise SystemExit(run_node(make, None, name=NODE_NAME, threads=4))

@@ -1,18 +1,17 @@
-"""What `ask`, `predict`, `evaluate` and `doctor` print and write around a scripted model; `ask` with the real one."""
+"""What `ask`, `predict` and `evaluate` print and write around a scripted model; `ask` with the real one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from llavaseg_ros.bundle import default_bundle
-from llavaseg_ros.cli import _args, doctor
+from llavaseg_ros.cli import _args
 from llavaseg_ros.cli import main as cli
 from llavaseg_ros.demo.bag_reader import read_frames
 from llavaseg_ros.errors import BadReply
@@ -153,42 +152,6 @@ def test_predictions_of_other_data_are_refused(data: Path, capsys: pytest.Captur
     argv = ["evaluate", str(data), "--predictions", str(out / "predictions.jsonl"), "--out", str(out)]
     assert cli.main(argv) == 1
     assert "1 predictions for 3 commands" in capsys.readouterr().err
-
-
-def test_doctor_names_a_broken_bundle_and_a_remedy(tmp_path: Path) -> None:
-    finding = doctor._safe(lambda: doctor.bundle(str(tmp_path / "no-model")), "model bundle")
-    assert not finding.ok
-    assert finding.needed
-    assert "no-model" in finding.text
-    assert "--model" in finding.fix
-
-
-def test_doctor_tells_what_matters_by_its_exit_code(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    args = SimpleNamespace(model="default", load=False)
-    optional = [doctor.Finding("a", True, "fine"), doctor.Finding("b", False, "none", "get b", needed=False)]
-    monkeypatch.setattr(doctor, "examine", lambda *_, **__: iter(optional))
-    assert doctor.run(args) == 0  # type: ignore[arg-type]
-    assert "get b" in capsys.readouterr().out
-    needed = [*optional, doctor.Finding("c", False, "none", "get c")]
-    monkeypatch.setattr(doctor, "examine", lambda *_, **__: iter(needed))
-    assert doctor.run(args) == 1  # type: ignore[arg-type]
-    assert "1 thing missing" in capsys.readouterr().out
-
-
-def test_doctor_finds_what_this_environment_has() -> None:
-    for check in (
-        doctor.python,
-        doctor.libraries,
-        doctor.torch,
-        doctor.transformers,
-        doctor.segment_anything,
-        doctor.text_encoder,
-    ):
-        finding = check()
-        assert finding.ok, finding
-    assert "efficientnet-lite2" in doctor.backbone().text
 
 
 def test_ask_with_the_embedded_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

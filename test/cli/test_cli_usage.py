@@ -113,7 +113,8 @@ def test_an_unreadable_image_is_named(
 def test_a_missing_bundle_is_named(capsys: pytest.CaptureFixture[str], photo: Path, tmp_path: Path) -> None:
     message = failure(capsys, "ask", str(photo), "the mug", "--model", str(tmp_path / "no-model"))
     assert f"there is no model bundle at {tmp_path / 'no-model'}" in message
-    assert "is not a model bundle" in failure(capsys, "ask", str(photo), "the mug", "--model", str(tmp_path))
+    said = failure(capsys, "ask", str(photo), "the mug", "--model", str(tmp_path))
+    assert f"there is no model bundle at {tmp_path}: it has no bundle.json" in said
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], photo: Path, tmp_path: Path) -> None:

@@ -50,6 +50,9 @@ class ScriptedMLLM:
                 on_token(said)
         return reply
 
+    def seen_size(self) -> tuple[int, int] | None:
+        return None if self.image is None else (280, 140)
+
     def describe(self) -> dict[str, Any]:
         return {"name": "scripted"}
 
@@ -62,14 +65,18 @@ class ScriptedSegmenter:
         self.presence = presence
         self.encoded: list[np.ndarray] = []
         self.asked: list[tuple[str, Attributes]] = []
+        self.boxes: list[np.ndarray | None] = []
         self.prompts: list[dict[str, Any]] = []
 
     def encode(self, rgb: np.ndarray) -> Any:
         self.encoded.append(rgb)
         return len(self.encoded)
 
-    def segment(self, encoded: Any, target: str, attributes: Attributes) -> tuple[Segment | None, float]:
+    def segment(
+        self, encoded: Any, target: str, attributes: Attributes, box: np.ndarray | None = None
+    ) -> tuple[Segment | None, float]:
         self.asked.append((target, attributes))
+        self.boxes.append(box)
         if isinstance(self.mask, Exception):
             raise self.mask
         return (None if self.mask is None else Segment(self.mask, 0.8, (0, 0, 4, 4))), self.presence

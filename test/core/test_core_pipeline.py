@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from scripted import ScriptedMLLM, ScriptedSegmenter
 
-from llavaseg_ros.checks import select_device
+from llavaseg_ros.device import limit_gpu_memory, select_device
 from llavaseg_ros.errors import BadRequest, BundleError, Cancelled, ErrorCode, LLaVASegError, NoImage, OutOfMemory
 from llavaseg_ros.pipeline import LLaVASeg
 from llavaseg_ros.reasoning.prompt_style import load_style
@@ -279,3 +280,24 @@ def test_from_pretrained_refuses(tmp_path) -> None:
 def test_describe() -> None:
     told = make().describe()
     assert told["mllm"] == {"name": "scripted"} and told["mode"] == "cot" and told["device"] == "cpu"
+
+
+@pytest.mark.parametrize(("limit_gb", "share"), [(6.0, 0.25), (0.0, 1.0)])
+def test_the_memory_limit_is_torchs(monkeypatch: pytest.MonkeyPatch, limit_gb: float, share: float) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=24 * 2**30))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *args: told.append(args))
+    limit_gpu_memory(torch.device("cpu"), limit_gb)
+    assert not told
+    limit_gpu_memory(torch.device("cuda:1"), limit_gb)
+    assert told == [(share, torch.device("cuda:1"))]
+
+
+@pytest.mark.parametrize(
+    ("limit_gb", "says"),
+    [(-1.0, "got -1.0"), (float("nan"), "got nan"), (float("inf"), "got inf"), (25.0, "cuda:0 has 24.0 GiB")],
+)
+def test_a_memory_limit_that_makes_no_sense(monkeypatch: pytest.MonkeyPatch, limit_gb: float, says: str) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=24 * 2**30))
+    with pytest.raises(BadRequest, match=f"gpu_memory_limit_gb: .*{says}"):
+        limit_gpu_memory(torch.device("cuda:0"), limit_gb)

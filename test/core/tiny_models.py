@@ -26,6 +26,15 @@ from transformers.models.llava_next.image_processing_pil_llava_next import Llava
 
 IMAGE_SIZE, PATCH = 32, 8
 
+TINY_VISION = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+TINY_TEXT = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}
+
 LLAVA_TEMPLATE = (
     "{% for message in messages %}"
     "{{ message['role'].upper() + ': ' }}"
@@ -61,10 +70,20 @@ def byte_tokenizer(specials: list[str], **names: object) -> PreTrainedTokenizerF
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
 
 
-def save_llava(folder: Path, *, seed: int = 0, next_version: bool = False) -> Path:
+def save_llava(
+    folder: Path,
+    *,
+    seed: int = 0,
+    next_version: bool = False,
+    side_px: int = IMAGE_SIZE,
+    patch: int = PATCH,
+    text: dict[str, Any] | None = None,
+    vision: dict[str, Any] | None = None,
+) -> Path:
     """Write a LLaVA-1.5 shaped folder (CLIP tower, Llama decoder, 16 image tokens) and return it.
 
     next_version: LLaVA-NeXT in its place, which cuts the image into tiles and has a line-break embedding.
+    text, vision: other sizes, as in the two configurations. side_px, patch: of the tower's input.
     """
     tokenizer = byte_tokenizer(
         ["<pad>", "<s>", "</s>", "<image>"],
@@ -73,7 +92,7 @@ def save_llava(folder: Path, *, seed: int = 0, next_version: bool = False) -> Pa
         eos_token="</s>",
         extra_special_tokens={"image_token": "<image>"},
     )
-    side = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+    side = {"height": side_px, "width": side_px}
     tiles = [[IMAGE_SIZE, 2 * IMAGE_SIZE], [2 * IMAGE_SIZE, IMAGE_SIZE]]
     images: Any = CLIPImageProcessorPil(size=side, do_center_crop=False)
     if next_version:
@@ -83,35 +102,24 @@ def save_llava(folder: Path, *, seed: int = 0, next_version: bool = False) -> Pa
     processor = (LlavaNextProcessor if next_version else LlavaProcessor)(
         image_processor=images,
         tokenizer=tokenizer,
-        patch_size=PATCH,
+        patch_size=patch,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
         chat_template=LLAVA_TEMPLATE,
     )
     sizes: dict[str, Any] = {
         "vision_config": CLIPVisionConfig(
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=IMAGE_SIZE,
-            patch_size=PATCH,
-            projection_dim=16,
+            image_size=side_px, patch_size=patch, projection_dim=16, **{**TINY_VISION, **(vision or {})}
         ),
         "text_config": LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=96,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
             max_position_embeddings=4096,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
+            **{"vocab_size": len(tokenizer), **TINY_TEXT, **(text or {})},
         ),
         "image_token_index": tokenizer.convert_tokens_to_ids("<image>"),
-        "image_seq_length": (IMAGE_SIZE // PATCH) ** 2,
+        "image_seq_length": (side_px // patch) ** 2,
         "vision_feature_layer": -2,
         "vision_feature_select_strategy": "default",
     }

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from llavaseg_ros.errors import Cancelled, ErrorCode, NoImage
+from llavaseg_ros.ros.models import Wanted
 from llavaseg_ros.types import Attributes, Result, Segment, Stage, Thought
 
 
@@ -37,10 +38,10 @@ class CountingLoader:
 
     def __init__(self, pipeline: ScriptedPipeline) -> None:
         self.pipeline = pipeline
-        self.calls: list[tuple[str, str, str]] = []
+        self.calls: list[Wanted] = []
 
-    def __call__(self, model: str, device: str, mode: str) -> ScriptedPipeline:
-        self.calls.append((model, device, mode))
+    def __call__(self, wanted: Wanted) -> ScriptedPipeline:
+        self.calls.append(wanted)
         return self.pipeline
 
 

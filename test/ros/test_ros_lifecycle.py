@@ -17,6 +17,7 @@ from scripted_pipeline import CountingLoader, ScriptedPipeline
 
 from llavaseg_ros.errors import BundleError, ErrorCode
 from llavaseg_ros.nodes.parameters import SPECS
+from llavaseg_ros.ros.models import Wanted
 from llavaseg_ros.ros.worker import ModelState
 
 
@@ -63,7 +64,7 @@ def test_activation_does_not_wait_for_the_model(make_stack: Any) -> None:
     release = threading.Event()
     pipeline = ScriptedPipeline()
 
-    def loader(*_: str) -> Any:
+    def loader(_: Wanted) -> Any:
         release.wait(120.0)
         return pipeline
 
@@ -94,7 +95,7 @@ def test_bundle_that_does_not_load(make_stack: Any) -> None:
     broken = [True]
     pipeline = ScriptedPipeline()
 
-    def loader(*_: str) -> Any:
+    def loader(_: Wanted) -> Any:
         if broken[0]:
             raise BundleError("bundle /x: segmenter/sam.safetensors is cut off")
         return pipeline
@@ -150,7 +151,7 @@ def set_parameter(stack: Stack, name: str, value: Any) -> Any:
         ("sync.ring_size", 0),
         ("timeout_s", "soon"),
         ("autostart", False),
-        ("model", "/another"),
+        ("model", ""),
         ("device", "tpu"),
         ("mode", "slow"),
         ("image_transport", "compressed"),
@@ -178,7 +179,7 @@ def test_model_parameter_can_change_while_inactive(make_stack: Any) -> None:
     assert set_parameter(stack, "mode", "fast").successful
     assert stack.change_state(Transition.TRANSITION_ACTIVATE)
     wait_until(lambda: len(loader.calls) == 2)
-    assert loader.calls == [("default", "auto", "cot"), ("default", "auto", "fast")]
+    assert loader.calls == [Wanted("default", "auto", "cot"), Wanted("default", "auto", "fast")]
 
 
 @pytest.mark.parametrize("name, value", [("queue.policy", "sometimes"), ("timeout_s", -3.0), ("device", "tpu")])

@@ -11,17 +11,8 @@ import pytest
 from ros_harness import wait_until
 
 from llavaseg_ros.errors import Cancelled, ErrorCode, LLaVASegError, ModelNotReady, OutOfMemory
-from llavaseg_ros.ros.worker import (
-    Busy,
-    ClientCancel,
-    CommandTimeout,
-    Job,
-    ModelState,
-    ModelWorker,
-    Policy,
-    Preempted,
-    as_error,
-)
+from llavaseg_ros.ros.jobs import Busy, ClientCancel, CommandTimeout, Job, Preempted, as_error
+from llavaseg_ros.ros.worker import ModelState, ModelWorker, Policy
 
 
 class Endings:
@@ -242,3 +233,75 @@ def test_stop_ends_everything() -> None:
 def test_as_error(raised: BaseException, kind: type, word: str) -> None:
     error = as_error(raised)
     assert type(error) is kind and word in str(error)
+
+
+def test_the_old_model_serves_until_the_new_one_is_warm(worker: ModelWorker) -> None:
+    endings, release, told = Endings(), threading.Event(), []
+    worker.policy = Policy.QUEUE
+    worker.swap(lambda: release.wait(120.0) and "new", told.append)
+    assert worker.swapping
+    worker.submit(endings.job("a"))
+    assert endings.wait(1)["a"] == "model:a" and not told
+    with pytest.raises(Busy, match="another model is being loaded"):
+        worker.swap(lambda: "third", told.append)
+    release.set()
+    wait_until(lambda: bool(told), what="the new model")
+    worker.submit(endings.job("b"))
+    assert endings.wait(2)["b"] == "new:b" and told == [None] and not worker.swapping
+
+
+def test_a_running_command_ends_with_the_model_it_began_with(worker: ModelWorker) -> None:
+    endings, release, told = Endings(), threading.Event(), []
+
+    def slow(model: Any, job: Job) -> Any:
+        release.wait(120.0)
+        return model
+
+    worker.submit(endings.job("slow", slow))
+    wait_until(lambda: worker.busy, what="the command")
+    worker.swap(lambda: "new", told.append)
+    time.sleep(0.1)
+    assert not told
+    release.set()
+    assert endings.wait(1)["slow"] == "model"
+    wait_until(lambda: bool(told), what="the new model")
+    assert worker._model == "new"
+
+
+def test_a_new_model_that_fails_leaves_the_old_one(worker: ModelWorker) -> None:
+    endings, told = Endings(), []
+
+    def fail() -> Any:
+        raise MemoryError
+
+    worker.swap(fail, told.append)
+    wait_until(lambda: bool(told), what="the failure")
+    assert told[0].code == ErrorCode.OUT_OF_MEMORY and worker.state is ModelState.READY
+    worker.submit(endings.job("a"))
+    assert endings.wait(1)["a"] == "model:a"
+
+
+def test_a_model_that_comes_after_unload_does_not_serve(worker: ModelWorker) -> None:
+    release, told = threading.Event(), []
+    worker.swap(lambda: release.wait(120.0) and "new", told.append)
+    worker.unload()
+    release.set()
+    wait_until(lambda: bool(told), what="the end of the swap")
+    assert "unloaded" in str(told[0]) and worker.state is ModelState.UNLOADED and worker._model is None
+
+
+def test_a_stop_ends_the_swap(worker: ModelWorker) -> None:
+    release, told = threading.Event(), []
+    worker.swap(lambda: release.wait(120.0) and "new", told.append)
+    worker.stop()
+    assert "shutting down" in str(told[0])
+    release.set()
+
+
+def test_there_is_nothing_to_swap_without_a_model() -> None:
+    worker = ModelWorker()
+    try:
+        with pytest.raises(ModelNotReady, match="no model is loaded"):
+            worker.swap(lambda: "new", lambda error: None)
+    finally:
+        worker.stop()

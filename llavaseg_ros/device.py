@@ -1,0 +1,54 @@
+"""Where the models run, how much of it they may take, and what it means when it runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from llavaseg_ros.errors import BadRequest, OutOfMemory
+
+
+def select_device(device: str) -> torch.device:
+    """The torch device of "auto", "cpu", "cuda" or "cuda:N"; BadRequest if it is none of these or not here."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    index = device.removeprefix("cuda:") if isinstance(device, str) else ""
+    if device not in ("cpu", "cuda") and not (str(device).startswith("cuda:") and index.isdecimal()):
+        raise BadRequest(f"device: got {device!r}, expected auto, cpu, cuda or cuda:N")
+    if device != "cpu":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise BadRequest(f"device: {device} was asked for, but this torch ({torch.__version__}) sees no GPU")
+        if device != "cuda" and int(index) >= count:
+            raise BadRequest(f"device: {device} was asked for, but the last GPU is cuda:{count - 1}")
+    return torch.device(device if device in ("cpu", "cuda") else f"cuda:{int(index)}")
+
+
+def limit_gpu_memory(device: torch.device, limit_gb: float) -> None:
+    """Let this process take at most so many GiB of a GPU, 0: all of it. BadRequest if the GPU has less than that."""
+    if not 0.0 <= limit_gb < float("inf"):
+        raise BadRequest(f"gpu_memory_limit_gb: got {limit_gb}, expected a number of at least 0")
+    if device.type != "cuda":
+        return
+    total_gb = torch.cuda.get_device_properties(device).total_memory / 2**30
+    if limit_gb > total_gb:
+        raise BadRequest(f"gpu_memory_limit_gb: got {limit_gb:g}, but {device} has {total_gb:.1f} GiB")
+    torch.cuda.set_per_process_memory_fraction(limit_gb / total_gb if limit_gb else 1.0, device)
+
+
+@contextmanager
+def memory_errors(doing: str) -> Iterator[None]:
+    """Turn the several ways of running out of memory into OutOfMemory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise OutOfMemory(f"the GPU ran out of memory while {doing}: {str(error).splitlines()[0]}") from error
+    except MemoryError as error:
+        raise OutOfMemory(f"the host ran out of memory while {doing}") from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise OutOfMemory(f"the host ran out of memory while {doing}: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,1 @@
+"""Training adapters for a full-size SAM on the public sets: thoughts once, then adapters alone."""
