@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText, StoppingCriteria, StoppingCriteriaList
+from transformers import AutoModelForImageTextToText
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
 from llavaseg_ros.errors import BadRequest, BundleError, Cancelled
 from llavaseg_ros.reasoning.base import ConversationTooLong, Message, OnToken, ShouldCancel
+from llavaseg_ros.reasoning.generation import Generation, TransformersGeneration, Watch
 from llavaseg_ros.reasoning.guard import TextGuard
-from llavaseg_ros.reasoning.prefix import PrefixCache
+from llavaseg_ros.reasoning.lean import LeanLlama
 from llavaseg_ros.reasoning.processor import ImageOnce, load_processor
 from llavaseg_ros.reasoning.quantize import quantized, weight_count
 
@@ -36,10 +37,13 @@ class LocalMLLM:
     One user at a time.
 
     reuse_prefix: keep the key/value cache of the conversation so far, so that the image passes through the vision tower
-    and the language model once a frame; replies are the same with and without it.
+    and the language model once a frame. lean: decode by `lean.py` where it supports the model. Replies are the same
+    with and without either.
     """
 
-    def __init__(self, model: Any, processor: Any, *, reuse_prefix: bool = True, name: str = "") -> None:
+    def __init__(
+        self, model: Any, processor: Any, *, reuse_prefix: bool = True, lean: bool = True, name: str = ""
+    ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.processor = copy.copy(processor)  # its image processor is replaced below, for this object alone
         self.name = name
@@ -47,8 +51,11 @@ class LocalMLLM:
         self._guard = _make_guard(processor)
         self._accepted = set(inspect.signature(model.forward).parameters)
         self._context = _context_length(model.config)
-        self._generation = _greedy(model.generation_config)
-        self._prefix = PrefixCache(model) if reuse_prefix and PrefixCache.supports(model) else None
+        self._generation: Generation
+        if lean and reuse_prefix and LeanLlama.supports(model):
+            self._generation = LeanLlama(model)
+        else:
+            self._generation = TransformersGeneration(model, reuse_prefix=reuse_prefix)
         self._image: Image.Image | None = None
         self._once = ImageOnce(processor.image_processor)
         self.processor.image_processor = self._once
@@ -63,6 +70,7 @@ class LocalMLLM:
         quantization: str = "none",
         attention: str = "auto",
         reuse_prefix: bool = True,
+        lean: bool = True,
     ) -> LocalMLLM:
         """Load a transformers folder (config, safetensors, tokenizer, processor). No network, no code from the folder.
 
@@ -96,7 +104,7 @@ class LocalMLLM:
             raise BundleError(f"the language model in {path} has no chat template (chat_template.jinja)")
         if quantization == "none":  # else it is there already, and must not be moved
             model = model.to(device)
-        return cls(model, processor, reuse_prefix=reuse_prefix, name=path.name)
+        return cls(model, processor, reuse_prefix=reuse_prefix, lean=lean, name=path.name)
 
     def set_image(self, rgb: np.ndarray) -> None:
         """Take the image of the conversations to come: uint8 [H, W, 3], RGB. It is encoded by the first reply."""
@@ -107,8 +115,7 @@ class LocalMLLM:
         """Forget the image and all that was computed from it."""
         self._image = None
         self._once.forget()
-        if self._prefix is not None:
-            self._prefix.clear()
+        self._generation.forget()
 
     def reply(
         self,
@@ -128,29 +135,9 @@ class LocalMLLM:
                 f"the conversation takes {length} tokens and a reply up to {max_new_tokens}, the model's context is "
                 f"{self._context}: shorten the command or reset the session"
             )
-        settings = copy.deepcopy(self._generation)
-        settings.max_new_tokens = max_new_tokens
-        watch = _Watch(self._tokenizer, length, on_token, should_cancel)
-        past = self._prefix.begin(inputs) if self._prefix is not None else {}
-        try:
-            with torch.inference_mode():
-                output = self.model.generate(
-                    **inputs,
-                    **past,
-                    generation_config=settings,
-                    stopping_criteria=StoppingCriteriaList([watch]),
-                )
-        except Cancelled:
-            if self._prefix is not None:
-                self._prefix.end(watch.ids)
-            raise
-        except BaseException:
-            if self._prefix is not None:
-                self._prefix.clear()  # it may have stopped half-way through the layers
-            raise
-        if self._prefix is not None:
-            self._prefix.end(watch.ids)
-        return self._tokenizer.decode(output[0, length:], skip_special_tokens=True)
+        watch = Watch(self._tokenizer, on_token, should_cancel)
+        tokens = self._generation.generate(inputs, max_new_tokens=max_new_tokens, watch=watch)
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
 
     def seen_size(self) -> tuple[int, int] | None:
         """Width and height in pixels of the image as the processor resized it; None for processors that do not say."""
@@ -168,7 +155,8 @@ class LocalMLLM:
             "quantization": "none" if quantization is None else _bits(quantization),
             "device": str(self.model.device),
             "context_tokens": self._context,
-            "prefix_reuse": self._prefix is not None,
+            "prefix_reuse": self._generation.reuses_prefix,
+            "decoding": self._generation.describe(),
         }
 
     def _inputs(self, messages: Sequence[Message]) -> dict[str, torch.Tensor]:
@@ -190,29 +178,6 @@ class LocalMLLM:
         return {key: value for key, value in batch.items() if key in self._accepted}
 
 
-class _Watch(StoppingCriteria):
-    """Called by generate after every token: forwards the text so far, and stops by raising when it is told to."""
-
-    def __init__(
-        self, tokenizer: Any, prompt: int, on_token: OnToken | None, should_cancel: ShouldCancel | None
-    ) -> None:
-        self._tokenizer = tokenizer
-        self._prompt = prompt
-        self._on_token = on_token
-        self._should_cancel = should_cancel
-        self.ids: torch.Tensor | None = None
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        """Never asks generate to stop by itself: bool [batch] of False."""
-        self.ids = input_ids[0]
-        if self._should_cancel is not None and self._should_cancel():
-            raise Cancelled(f"cancelled after {input_ids.shape[1] - self._prompt} tokens")
-        if self._on_token is not None:
-            text = self._tokenizer.decode(input_ids[0, self._prompt :], skip_special_tokens=True)
-            self._on_token(text.rstrip("\ufffd"))  # the first bytes of a character that the next token completes
-        return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
-
-
 def _make_guard(processor: Any) -> TextGuard:
     """A guard that knows this processor's control tokens."""
     tokenizer = processor.tokenizer
@@ -229,16 +194,6 @@ def _make_guard(processor: Any) -> TextGuard:
         return not ids.isdisjoint(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     return TextGuard(markers, holds_control)
-
-
-def _greedy(config: Any) -> Any:
-    """The model's generation settings (stop tokens and penalties stay) with sampling and beams off."""
-    greedy = type(config).from_dict(config.to_dict())
-    greedy.do_sample = False
-    greedy.num_beams = 1
-    for name in ("temperature", "top_p", "top_k", "typical_p", "min_p", "max_length"):
-        setattr(greedy, name, None)
-    return greedy
 
 
 def _context_length(config: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from transformers import DynamicCache
 
 # Families whose positions are plain and whose cache is keys and values alone, so that cutting it short is exact.
 _FAMILIES = ("llava",)
-_PIXEL_INPUTS = ("pixel_values", "image_sizes")
+PIXEL_INPUTS = ("pixel_values", "image_sizes")
 
 
 class PrefixCache:
@@ -37,14 +38,10 @@ class PrefixCache:
     def begin(self, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
         """What to pass to generate besides `inputs`; takes the pixels out of `inputs` when their tokens are cached."""
         ids = inputs["input_ids"][0].tolist()
-        shared = 0
-        for old, new in zip(self._ids, ids[:-1], strict=False):  # generate needs one new token at least
-            if old != new:
-                break
-            shared += 1
+        shared = common_prefix(self._ids, ids[:-1])  # generate needs one new token at least
         if self._cache is not None and self._image_token not in ids[shared:]:
             self._cache.crop(shared - len(self._ids))
-            for name in _PIXEL_INPUTS:
+            for name in PIXEL_INPUTS:
                 inputs.pop(name, None)
         else:
             self._cache = DynamicCache(config=self._config.get_text_config())
@@ -59,3 +56,15 @@ class PrefixCache:
             return
         # The last token was chosen, not yet read: the cache is one shorter than the ids.
         self._ids = ids[: self._cache.get_seq_length()].tolist()
+
+
+def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two sequences have in common at their beginning.
+
+    >>> common_prefix([1, 2, 3], [1, 2, 4, 5])
+    2
+    """
+    for place, (old, new) in enumerate(zip(first, second, strict=False)):
+        if old != new:
+            return place
+    return min(len(first), len(second))
