@@ -17,6 +17,7 @@ from llavaseg_ros.reasoning.local import LocalMLLM
 from llavaseg_ros.reasoning.prompt_style import PromptStyle, load_style
 from llavaseg_ros.reasoning.served import ServedConfig, ServedMLLM
 from llavaseg_ros.segmentation.encoder_place import EncoderPlace
+from llavaseg_ros.segmentation.frozen_eye import share_eye
 from llavaseg_ros.segmentation.segmenter import Segmenter
 
 _DEEP_CHECK_BYTES = 256 * 2**20  # hashing this much takes well under a second
@@ -44,8 +45,9 @@ def load_parts(profile: Profile, device: torch.device) -> Parts:
     form = None if profile.prompt_source == "adapters" else box_format(profile.mllm.box_format)
     prompts = profile.mllm.prompts
     style = load_style(_near(prompts, profile.folder) if prompts.endswith(".yaml") else prompts)
-    mllm = load_mllm(profile, device)
-    return Parts(profile.name, mllm, load_segmenter(profile, device), style, profile.prompt_source, form)
+    mllm, segmenter = load_mllm(profile, device), load_segmenter(profile, device)
+    share_eye(segmenter.sam.sam.image_encoder, mllm.vision_tower if isinstance(mllm, LocalMLLM) else None)
+    return Parts(profile.name, mllm, segmenter, style, profile.prompt_source, form)
 
 
 def resolved(profile: Profile) -> Profile:

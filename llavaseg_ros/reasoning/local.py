@@ -27,7 +27,7 @@ from llavaseg_ros.reasoning.processor import ImageOnce, load_processor
 from llavaseg_ros.reasoning.quantize import quantized, weight_count
 
 # Model types that this package adds to transformers, and the module whose import registers each.
-_OWN_TYPES = {"llavaseg_object_tower": "llavaseg_ros.reasoning.object_tower"}
+_OWN_TYPES = {"llavaseg_object_tower": "llavaseg_ros.reasoning.tight_images"}
 
 
 class LocalMLLM:
@@ -142,6 +142,11 @@ class LocalMLLM:
     def seen_size(self) -> tuple[int, int] | None:
         """Width and height in pixels of the image as the processor resized it; None for processors that do not say."""
         return self._once.size()
+
+    @property
+    def vision_tower(self) -> Any:
+        """The module that sees, None where the family calls it otherwise."""
+        return getattr(self.model.model, "vision_tower", None)
 
     def describe(self) -> dict[str, Any]:
         """Family, size, device, dtype and context length."""

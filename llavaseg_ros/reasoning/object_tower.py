@@ -28,7 +28,8 @@ BOX_DIM = 6 * 2 * BOX_BANDS + GRID * GRID + 5
 
 class ObjectTowerConfig(PreTrainedConfig):
     """Sizes of the tower. image_size, width, out: see `EyeConfig`. num_objects, num_relations: tokens a frame.
-    label_names, color_names: what the head can say, in the order of its outputs.
+    label_names, color_names: what the head can say, in the order of its outputs. padded: pictures come padded to a
+    square by LLaVA's own processor; else as SAM sees them, by `tight_images.TightImageProcessor`.
 
     A token holds, in this order: features (out), names and colors (num_words), where there are relations the words of
     a second object (num_words) and its side (SIDES), the box (BOX_DIM), the score.
@@ -47,6 +48,7 @@ class ObjectTowerConfig(PreTrainedConfig):
     min_score: float = 0.15
     hidden_size: int = 128 + 1 + 1 + BOX_DIM + 1
     initializer_range: float = 0.02
+    padded: bool = True
 
     @property
     def num_words(self) -> int:
@@ -193,6 +195,14 @@ def crop_padding(
     return out, pixels.new_tensor(extent)
 
 
+def picture_extent(pixels: torch.Tensor) -> torch.Tensor:
+    """The part of (w, h) of float [B, 3, h, w] that holds picture, float [B, 2]. The rest, at the right and at the
+    bottom, is exactly 0, which no pixel is: the means that were taken off are no whole numbers."""
+    inked = (pixels != 0).any(dim=1)
+    size = torch.stack([inked.any(dim=1).sum(dim=1), inked.any(dim=2).sum(dim=1)], dim=1)
+    return size / size.new_tensor([pixels.shape[-1], pixels.shape[-2]])
+
+
 class ObjectTower(PreTrainedModel):
     """The tower as a transformers model."""
 
@@ -226,9 +236,12 @@ class ObjectTower(PreTrainedModel):
         return add_relations(objects, config) if config.num_relations else objects
 
     def forward(self, pixel_values: torch.Tensor, **_: Any) -> BaseModelOutputWithPooling:
-        """pixel_values: float [B, 3, S, S], padded to a square and normalised. Hidden states: [B, num_tokens,
-        hidden_size]."""
-        pixels, extent = crop_padding(pixel_values.float())
+        """pixel_values: float [B, 3, S, S], padded to a square and normalised, or [B, 3, h, w] where the configuration
+        says so. Hidden states: [B, num_tokens, hidden_size]."""
+        if self.config.padded:
+            pixels, extent = crop_padding(pixel_values.float())
+        else:
+            pixels, extent = pixel_values.float(), picture_extent(pixel_values)
         tokens = self.tokens(pixels.to(self.dtype), extent).to(self.dtype)
         return BaseModelOutputWithPooling(last_hidden_state=tokens, hidden_states=(tokens,))
 

@@ -16,7 +16,7 @@ from transformers import (
 
 from llavaseg_ros.reasoning.object_relations import SIDES
 from llavaseg_ros.reasoning.object_tower import BOX_BANDS, ObjectTower, ObjectTowerConfig
-from llavaseg_ros.segmentation.backbone import PIXEL_MEAN, PIXEL_STD
+from llavaseg_ros.reasoning.tight_images import TightImageProcessor
 from llavaseg_ros.training.sam import Pretrained, vocabulary
 from llavaseg_ros.training.scenes.catalog import LOCATIONS
 from llavaseg_ros.training.tokenizer import EMBEDDING_STD, IMAGE
@@ -91,6 +91,7 @@ def build_tower(pretrained: Pretrained) -> ObjectTower:
         label_names=names,
         color_names=colors,
         num_relations=RELATIONS,
+        padded=False,
     )
     config.hidden_size = config.token_size
     tower = ObjectTower(config)
@@ -100,24 +101,14 @@ def build_tower(pretrained: Pretrained) -> ObjectTower:
 
 
 def build_processor(tower: ObjectTower, tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """LLaVA's processor: pads to a square with the mean color, resizes, and puts one image token a tower token."""
-    from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
-
+    """LLaVA's processor around our own for images, with one image token a tower token."""
     side = tower.config.image_size
-    images = LlavaImageProcessorPil(
-        do_pad=True,
-        size={"height": side, "width": side},
-        do_center_crop=False,
-        resample=2,
-        image_mean=[m / 255 for m in PIXEL_MEAN],
-        image_std=[s / 255 for s in PIXEL_STD],
-    )
-    # The count of image tokens is (side / patch)^2 + additional: one for the scene, the others for what is in it.
     return LlavaProcessor(
-        image_processor=images,
+        image_processor=TightImageProcessor(size={"longest_edge": side}),
         tokenizer=tokenizer,
-        patch_size=side,
-        num_additional_image_tokens=tower.config.num_tokens - 1,
+        # It counts whole patches and adds to them; a tower that gives the same number for every picture has none.
+        patch_size=2 * side,
+        num_additional_image_tokens=tower.config.num_tokens,
         vision_feature_select_strategy="full",
         chat_template=CHAT_TEMPLATE,
         image_token=IMAGE,

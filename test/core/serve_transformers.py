@@ -9,7 +9,7 @@ import sys
 
 from transformers.cli.serve import Serve
 
-import llavaseg_ros.reasoning.object_tower  # noqa: F401
+import llavaseg_ros.reasoning.tight_images  # noqa: F401
 
 if __name__ == "__main__":
     Serve(force_model=sys.argv[1], device="cpu", dtype="float32", host="127.0.0.1", port=int(sys.argv[2]))

@@ -30,7 +30,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with the embedded profile's architecture and random weights."""
     folder = tmp_path_factory.mktemp("bundle")
     torch.manual_seed(0)
-    tower = ObjectTower(ObjectTowerConfig()).eval()
+    tower = ObjectTower(
+        ObjectTowerConfig(
+            padded=False,
+        )
+    ).eval()
     texts = ["target: red mug; found: yes; answer: I see a red mug. Name the target."] * 4
     tokenizer = make_tokenizer(texts, ["robot", "table"])
     llava = build_llava(tower, tokenizer, width=64, depth=2)
