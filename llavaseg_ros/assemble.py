@@ -36,17 +36,19 @@ class Parts:
     form: BoxFormat | None
 
 
-def load_parts(profile: Profile, device: torch.device) -> Parts:
+def load_parts(profile: Profile, device: torch.device, *, plain: bool = False) -> Parts:
     """Load everything that a profile names. No network unless the profile allows it.
 
-    Raises BundleError that says what is missing or does not fit, and where it can, the command that mends it.
+    plain: each model as its own library runs it, nothing shared, folded or joined; what `llavaseg bench` measures
+    against. Raises BundleError that says what is missing or does not fit, and where it can, the command that mends it.
     """
     profile = resolved(profile)
     form = None if profile.prompt_source == "adapters" else box_format(profile.mllm.box_format)
     prompts = profile.mllm.prompts
     style = load_style(_near(prompts, profile.folder) if prompts.endswith(".yaml") else prompts)
-    mllm, segmenter = load_mllm(profile, device), load_segmenter(profile, device)
-    share_eye(segmenter.sam.sam.image_encoder, mllm.vision_tower if isinstance(mllm, LocalMLLM) else None)
+    mllm, segmenter = load_mllm(profile, device, plain=plain), load_segmenter(profile, device)
+    if not plain:
+        share_eye(segmenter.sam.sam.image_encoder, mllm.vision_tower if isinstance(mllm, LocalMLLM) else None)
     return Parts(profile.name, mllm, segmenter, style, profile.prompt_source, form)
 
 
@@ -63,7 +65,7 @@ def resolved(profile: Profile) -> Profile:
     )
 
 
-def load_mllm(profile: Profile, device: torch.device) -> MLLM:
+def load_mllm(profile: Profile, device: torch.device, *, plain: bool = False) -> MLLM:
     """The language model of a profile: loaded here, or at the other end of a connection that is not opened yet."""
     wanted = profile.mllm
     if wanted.kind == "served":
@@ -74,6 +76,8 @@ def load_mllm(profile: Profile, device: torch.device) -> MLLM:
         dtype=_DTYPES.get(wanted.dtype, "auto"),
         quantization=wanted.quantization,
         attention=wanted.attention,
+        reuse_prefix=not plain,
+        lean=not plain,
     )
 
 

@@ -49,6 +49,10 @@ class TextEncoder:
         """A phrase -> float [L, dim] token features, L at most 24; [0, dim] for an empty phrase."""
         return self._cached(" ".join(phrase.lower().split()))
 
+    def forget(self) -> None:
+        """Drop the results that are kept."""
+        self._cached.cache_clear()
+
     def _encode(self, phrase: str) -> torch.Tensor:
         if not phrase:
             return torch.zeros(0, self.dim, device=self.device)
