@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from llavaseg_ros.training.scenes.catalog import load_catalog, location_name
+from llavaseg_ros.places import location_name
+from llavaseg_ros.training.scenes.catalog import load_catalog
 
 from .robosuite_meshes import HEIGHT, MESHES, WIDTH, Seen
 

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from llavaseg_ros.training.scenes import catalog
+from llavaseg_ros import places
 
 # The eleven basic color terms of English, neighbours beside each other.
 COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "gray", "white")
-LOCATIONS = tuple(place for row in catalog.LOCATIONS for place in row)
+LOCATIONS = tuple(place for row in places.LOCATIONS for place in row)
 NONE = "(none)"
 OTHER = "(other)"
 _ARTICLES = {"a", "an", "the"}

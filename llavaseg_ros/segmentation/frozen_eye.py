@@ -50,7 +50,10 @@ class FrozenEye(nn.Module):
         stages = (early.blocks, eye.late.to16, eye.late.to32)
         self.to8, self.to16, self.to32 = (nn.Sequential(*map(FoldedBlock, stage)) for stage in stages)
         self.pyramid = copy.deepcopy(eye.pyramid)
-        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.eval().requires_grad_(False)
+        for weight in self.parameters():
+            if weight.ndim == 4:
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         self._lock = threading.Lock()
         self._seen: tuple[torch.Tensor, list[torch.Tensor]] | None = None
 

@@ -14,11 +14,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from llavaseg_ros.places import LOCATIONS
 from llavaseg_ros.reasoning.object_relations import SIDES
 from llavaseg_ros.reasoning.object_tower import BOX_BANDS, ObjectTower, ObjectTowerConfig
 from llavaseg_ros.reasoning.tight_images import TightImageProcessor
 from llavaseg_ros.training.sam import Pretrained, vocabulary
-from llavaseg_ros.training.scenes.catalog import LOCATIONS
 from llavaseg_ros.training.tokenizer import EMBEDDING_STD, IMAGE
 
 CHAT_TEMPLATE = (

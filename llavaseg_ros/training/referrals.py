@@ -6,9 +6,10 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
+from llavaseg_ros.places import LOCATIONS, location_name
 from llavaseg_ros.training.images import Sample
 from llavaseg_ros.training.language.photographs import shape_of
-from llavaseg_ros.training.scenes.catalog import LOCATIONS, load_catalog, location_name
+from llavaseg_ros.training.scenes.catalog import load_catalog
 from llavaseg_ros.types import Attributes
 
 MIN_VISIBLE = 20  # pixels of the half-resolution id map; smaller targets teach nothing

@@ -12,8 +12,8 @@ from llavaseg_ros.cli.train import STAGES
 from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.evaluation.names import LOCATIONS
 from llavaseg_ros.nodes.parameters import SPECS
+from llavaseg_ros.places import LOCATIONS as PLACES
 from llavaseg_ros.ros.outputs import TOPICS
-from llavaseg_ros.training.scenes.catalog import LOCATIONS as CATALOG_LOCATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -55,4 +55,4 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def test_the_report_knows_the_places_of_the_catalog() -> None:
-    assert [name for row in CATALOG_LOCATIONS for name in row] == list(LOCATIONS)
+    assert [name for row in PLACES for name in row] == list(LOCATIONS)

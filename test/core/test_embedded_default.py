@@ -18,7 +18,7 @@ from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.evaluation.metrics import overlap
 from llavaseg_ros.images import read_ids
 from llavaseg_ros.pipeline import LLaVASeg
-from llavaseg_ros.training.scenes.catalog import location_name
+from llavaseg_ros.places import location_name
 from llavaseg_ros.types import Attributes, Thought
 
 FRAMES = (0, 30, 60)

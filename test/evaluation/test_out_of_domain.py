@@ -9,8 +9,9 @@ import pytest
 from llavaseg_ros.evaluation.dataset import Sample, read_dataset
 from llavaseg_ros.evaluation.names import LOCATIONS, without_color
 from llavaseg_ros.images import read_mask, read_rgb
+from llavaseg_ros.places import location_name
 from llavaseg_ros.training.language.photographs import load_photographs
-from llavaseg_ros.training.scenes.catalog import load_catalog, location_name
+from llavaseg_ros.training.scenes.catalog import load_catalog
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "out_of_domain" / "photographs"
 

@@ -20,6 +20,7 @@ import yaml
 
 from llavaseg_ros.evaluation.answers import answer_is_right
 from llavaseg_ros.evaluation.dataset import read_dataset
+from llavaseg_ros.places import location_name
 from llavaseg_ros.reasoning.parser import parse_fields
 from llavaseg_ros.training.language import (
     KINDS,
@@ -36,7 +37,7 @@ from llavaseg_ros.training.language import (
 )
 from llavaseg_ros.training.language.phrases import Phrasing, normalized
 from llavaseg_ros.training.language.words import AT, NUMBERS, with_strange_words
-from llavaseg_ros.training.scenes.catalog import allowed_colors, held_out_pairs, load_catalog, location_name
+from llavaseg_ros.training.scenes.catalog import allowed_colors, held_out_pairs, load_catalog
 
 RAW = yaml.safe_load(LANGUAGE_FILE.read_text(encoding="utf-8"))
 SEEDS = range(150)

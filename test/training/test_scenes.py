@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("llavaseg_ros.training.scenes.gl", exc_type=ImportError)
 
+from llavaseg_ros.places import location_name
 from llavaseg_ros.training.scenes import meshes, things
 from llavaseg_ros.training.scenes.__main__ import main
 from llavaseg_ros.training.scenes.camera import look_at
@@ -20,7 +21,6 @@ from llavaseg_ros.training.scenes.catalog import (
     allowed_colors,
     held_out_pairs,
     load_catalog,
-    location_name,
 )
 from llavaseg_ros.training.scenes.dataset import contact_sheet, read_index, render_dataset
 from llavaseg_ros.training.scenes.noise import camera_noise

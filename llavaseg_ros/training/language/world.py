@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from llavaseg_ros.places import location_name
 from llavaseg_ros.training.language.lexicon import Lexicon
 from llavaseg_ros.training.language.photographs import shape_of
-from llavaseg_ros.training.scenes.catalog import location_name
 
 
 @dataclass(frozen=True)

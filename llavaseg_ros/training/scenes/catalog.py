@@ -1,4 +1,4 @@
-"""The tabletop domain: categories, colors, held-out pairs, and names of places in an image."""
+"""The tabletop domain: categories, colors, held-out pairs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,6 @@ HELD_OUT_FRACTION = 0.10
 # Pack numbers say what a pack may be used for. Mesh parameters are drawn from the pack number, so that two ranges never
 # share an object.
 PACK_RANGES = {"train": (0, 1000), "test": (1000, 2000), "val": (2000, 3000)}
-
-LOCATIONS = (
-    ("back left", "back", "back right"),
-    ("left", "middle", "right"),
-    ("front left", "front", "front right"),
-)
 
 
 @dataclass(frozen=True)
@@ -137,10 +131,3 @@ def is_training_pack(pack: int) -> bool:
 def is_test_pack(pack: int) -> bool:
     """True for pack numbers of the test range, the only ones that show held-out categories."""
     return PACK_RANGES["test"][0] <= pack < PACK_RANGES["test"][1]
-
-
-def location_name(cx: float, cy: float, width: int, height: int) -> str:
-    """Name of the place of an image point, by thirds of the image. cx, cy: pixels. The top of the image is "back"."""
-    column = min(max(int(3 * cx / width), 0), 2)
-    row = min(max(int(3 * cy / height), 0), 2)
-    return LOCATIONS[row][column]
