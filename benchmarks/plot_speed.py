@@ -1,0 +1,160 @@
+"""Draws the plots of docs/performance.md from what bench_speed.py wrote.
+
+    python benchmarks/plot_speed.py benchmarks/results/speed_cpu.json --out docs/images
+
+`performance_stages.svg`: where the time goes. `performance_growth.svg`: how the cost grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+
+matplotlib.rcParams |= {
+    "svg.hashsalt": "performance",  # the same figures give the same file
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+}
+COLORS = {"plain": "#9a8c7c", "ours": "#1f6f8b"}
+STAGES = {
+    "read image and prompt": "#3f5f8a", "decode": "#7fa7c9", "SAM encoder": "#c46a3d", "mask": "#e3b47f",
+    "other": "#c9c9c9",
+}  # fmt: skip
+BARS = (
+    ("first command on a frame", (("plain way", "plain", "first"), ("ours", "ours", "first"),
+                                  ("ours, mode fast", "ours", "fast_first"))),
+    ("second command on it", (("plain way", "plain", "second"), ("ours", "ours", "second"),
+                              ("ours, mode fast", "ours", "fast_second"))),
+    ("a plain question on it", (("plain way", "plain", "question"), ("ours", "ours", "question"))),
+    ("a followed frame", (("ours", "ours", "follow"),)),
+)  # fmt: skip
+
+
+def draw_stages(report: dict[str, Any], path: Path) -> None:
+    """Bars of median seconds, a piece a stage."""
+    figure, axes = plt.subplots(figsize=(7.6, 3.9), layout="constrained")
+    places, names, y = [], [], 0.0
+    for title, rows in BARS:
+        axes.text(0, y - 0.62, title, fontweight="bold", va="center")
+        for name, subject, case in rows:
+            parts = report["stages"].get(subject, {}).get(case)
+            if parts is None:
+                continue
+            left = 0.0
+            for stage, color in STAGES.items():
+                axes.barh(y, parts[stage], left=left, height=0.72, color=color, label=stage)
+                left += parts[stage]
+            axes.text(max(left, parts["total"]), y, f" {parts['total']:.2f} s", va="center")
+            places.append(y)
+            names.append(name)
+            y += 0.85
+        y += 0.85
+    axes.set_yticks(places, names)
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.spines["left"].set_visible(False)
+    axes.margins(x=0.09, y=0.03)
+    axes.set_xlabel("seconds, medians")
+    shown = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    axes.legend([shown[stage] for stage in STAGES], STAGES, loc="lower right")
+    save(figure, path)
+
+
+def draw_growth(report: dict[str, Any], path: Path) -> None:
+    """Four panels: image size, commands and targets, tokens, objects."""
+    figure, ((image, commands), (tokens, objects)) = plt.subplots(2, 2, figsize=(8.4, 6.2), layout="constrained")
+    grown = report["growth"]
+    pixels = [row["width"] * row["height"] / 1e6 for row in grown["image"]]
+    for subject, color in COLORS.items():
+        for case, style in (("first", "-"), ("second", "--"), ("follow", ":")):
+            line(image, pixels, [row.get(subject, {}).get(case) for row in grown["image"]], subject, case, color, style)
+        line(
+            objects, [row["objects"] for row in grown["objects"]],
+            [row.get(subject, {}).get("first") for row in grown["objects"]], subject, "a command", color, "-",
+        )  # fmt: skip
+        line(
+            objects, [row["objects"] for row in grown["objects"]],
+            [row.get(subject, {}).get("question") for row in grown["objects"]], subject, "what is there?", color, "--",
+        )  # fmt: skip
+        rows = grown["commands"]
+        line(
+            commands, [row["commands"] for row in rows], [row.get(subject) for row in rows], subject, "commands", color
+        )
+        scatter(tokens, report["replies"].get(subject, []), subject, color)
+    rows = grown["targets"]
+    line(commands, [row["targets"] for row in rows], [row["ours"] for row in rows], "ours", "known targets",
+         COLORS["ours"], ":")  # fmt: skip
+    titles = ("Size of the image", "Commands a frame", "Tokens of a reply", "Objects in view")
+    labels = ("million pixels", "commands, or targets that are known", "tokens", "objects")
+    for axes, title, label in zip((image, commands, tokens, objects), titles, labels, strict=True):
+        axes.set_title(title)
+        axes.set_xlabel(label)
+        axes.set_ylim(bottom=0)
+        axes.grid(color="#e6e6e6", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.legend(fontsize=8)
+    for axes, label in ((image, "seconds"), (commands, "seconds since the frame came"), (objects, "seconds")):
+        axes.set_ylabel(label)
+    tokens.set_ylabel("seconds from the first token on")
+    image.set_xticks(pixels, [f"{row['width']} x\n{row['height']}" for row in grown["image"]], fontsize=7)
+    image.set_xlabel("")
+    save(figure, path)
+
+
+def line(
+    axes: Axes, x: list[float], y: list[float | None], subject: str, case: str, color: str, style: str = "-"
+) -> None:
+    """One series; a variant that was not measured has none."""
+    if all(value is not None for value in y) and y:
+        name = {"plain": "plain way", "ours": "ours"}[subject]
+        axes.plot(x, y, style, color=color, marker="o", markersize=3, label=f"{name}, {case}")
+
+
+def scatter(axes: Axes, replies: list[list[float]], subject: str, color: str) -> None:
+    """Replies as dots, and the line through them."""
+    if len(replies) < 2:
+        return
+    count, seconds = np.array(replies).T
+    slope, start = np.polyfit(count, seconds, 1)
+    name = {"plain": "plain way", "ours": "ours"}[subject]
+    axes.scatter(count, seconds, s=5, color=color, alpha=0.35, linewidths=0)
+    ends = np.array([count.min(), count.max()])
+    axes.plot(ends, start + slope * ends, color=color, label=f"{name}, {1e3 * slope:.1f} ms a token")
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write one SVG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+    print(path)
+
+
+def main() -> None:
+    """Read the JSON, write both plots."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("json", type=Path, help="what bench_speed.py --json or llavaseg bench --json wrote")
+    parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder of the plots (%(default)s)")
+    parser.add_argument("--format", choices=("svg", "png"), default="svg")
+    args = parser.parse_args()
+    report = json.loads(args.json.read_text(encoding="utf-8"))
+    draw_stages(report, args.out / f"performance_stages.{args.format}")
+    if report["growth"]:
+        draw_growth(report, args.out / f"performance_growth.{args.format}")
+
+
+if __name__ == "__main__":
+    main()

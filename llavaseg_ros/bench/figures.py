@@ -1,0 +1,208 @@
+"""From timed calls to the figures of the table, each beside its bar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from llavaseg_ros.bench.rounds import (
+    FAST_FIRST,
+    FAST_SECOND,
+    FIRST,
+    FOLLOW,
+    OURS,
+    PLAIN,
+    QUESTION,
+    SECOND,
+    Log,
+)
+from llavaseg_ros.evaluation.tables import aligned
+
+SAME_IOU = 0.99  # masks that overlap by less are not the same
+NO_GROWTH = 0.01  # of the process's memory: an allocator gives and takes about so much
+_SUMMED = {
+    "first": "against the plain way: first command", "second": "second command", "question": "question",
+    "fast_first": "mode fast against three turns: first command", "fast_second": "second command",
+}  # fmt: skip
+HEAD = ("", "against", "that", "ours", "ratio", "bar", "moonshot", "")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table. that, this: what it is held against, and ours, in `unit` ("s", "frames/s", "MB"). ratio: how much
+    faster this is. bar, moonshot: of the ratio, of `this` where the unit is frames/s; None where none is set. missing:
+    why there is no figure; empty if there is one."""
+
+    key: str
+    title: str
+    against: str
+    unit: str
+    that: float | None = None
+    this: float | None = None
+    ratio: float | None = None
+    bar: float | None = None
+    moonshot: float | None = None
+    missing: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """ "moonshot", "met", "short", or "" where there is no bar or nothing to hold against it."""
+        value = self.this if self.unit == "frames/s" else self.ratio
+        if value is None or self.bar is None or self.moonshot is None:
+            return ""
+        return "moonshot" if value >= self.moonshot else "met" if value >= self.bar else "short"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "verdict": self.verdict}
+
+
+def figures(log: Log, *, missing: str, embedded_on_cpu: bool, vit_h_on_gpu: bool) -> list[Figure]:
+    """The table's figures. missing: why there is no baseline; empty if there is one. The bars of the baseline and of
+    following are set for the embedded default on a CPU, that of following for ViT-H on a GPU, too."""
+    plain, ours = log.medians(PLAIN), log.medians(OURS)
+    baseline = (2.5, 4.0) if embedded_on_cpu else None
+    later = (5.0, 10.0) if embedded_on_cpu else None
+    frames = (8.0, 15.0) if embedded_on_cpu else (20.0, 30.0) if vit_h_on_gpu else None
+    usual, three = "plain way", "three turns"
+    each = "reasoning on each frame"
+    return [
+        _faster("first", "first command on a frame", usual, plain.get(FIRST), ours.get(FIRST), baseline, missing),
+        _faster("second", "second command on it", usual, plain.get(SECOND), ours.get(SECOND), later, missing),
+        _faster("question", "a plain question on it", usual, plain.get(QUESTION), ours.get(QUESTION), None, missing),
+        _faster("fast_first", "mode fast, first command", three, ours.get(FIRST), ours.get(FAST_FIRST), (2.0, 3.0)),
+        _faster("fast_second", "mode fast, second command", three, ours.get(SECOND), ours.get(FAST_SECOND), (2.0, 3.0)),
+        _faster(
+            "fast_plain", "mode fast, first command", f"{usual}, {three}", plain.get(FIRST), ours.get(FAST_FIRST), None,
+            missing,
+        ),
+        _rate("follow", "following", each, ours.get(FIRST), ours.get(FOLLOW), frames),
+        _rate("follow_plain", "following", f"{usual}, {each}", plain.get(FIRST), ours.get(FOLLOW), None, missing),
+    ]  # fmt: skip
+
+
+def _faster(
+    key: str,
+    title: str,
+    against: str,
+    that: float | None,
+    this: float | None,
+    bars: tuple[float, float] | None,
+    missing: str = "",
+) -> Figure:
+    if that is None or this is None:
+        return Figure(key, title, against, "s", this=this, missing=missing or "no command got a readable reply")
+    return Figure(key, title, against, "s", that, this, that / this, *(bars or (None, None)))
+
+
+def _rate(
+    key: str,
+    title: str,
+    against: str,
+    that: float | None,
+    this: float | None,
+    bars: tuple[float, float] | None,
+    missing: str = "",
+) -> Figure:
+    """that, this: seconds a frame."""
+    if this is None:
+        return Figure(key, title, against, "frames/s", missing="no command found a target that could be followed")
+    if that is None:
+        return Figure(key, title, against, "frames/s", this=1 / this, missing=missing)
+    return Figure(key, title, against, "frames/s", 1 / that, 1 / this, that / this, *(bars or (None, None)))
+
+
+def stages(log: Log) -> dict[str, dict[str, dict[str, float]]]:
+    """{subject: {case: {stage: median seconds, "total": ..., "other": what no stage accounts for}}}."""
+    told: dict[str, dict[str, dict[str, float]]] = {}
+    for subject in (PLAIN, OURS):
+        for case in log.medians(subject):
+            shots = [shot for shot in log.shots if (shot.subject, shot.case) == (subject, case)]
+            parts = {name: median([shot.stages[name] for shot in shots]) for name in shots[0].stages}
+            other = median([max(shot.seconds - sum(shot.stages.values()), 0.0) for shot in shots])
+            total = median([shot.seconds for shot in shots])
+            told.setdefault(subject, {})[case] = {**parts, "other": other, "total": total}
+    return told
+
+
+def replies(log: Log) -> dict[str, list[tuple[int, float]]]:
+    """{subject: tokens and seconds of every reply from its first token on}; only replies that told their tokens."""
+    told: dict[str, list[tuple[int, float]]] = {}
+    for shot in log.shots:
+        for reply in shot.replies:
+            if reply.tokens:
+                told.setdefault(shot.subject, []).append((reply.tokens, round(reply.rest_s, 5)))
+    return told
+
+
+def table(rows: Sequence[Figure]) -> str:
+    """The figures as aligned text; what does not apply is said below them."""
+    lines = [HEAD]
+    for row in rows:
+        bars = (_bar(row, row.bar), _bar(row, row.moonshot)) if row.bar else ("", "")
+        ratio = f"{row.ratio:.1f}x" if row.ratio is not None else "-"
+        verdict = {"moonshot": "met, and the moonshot", "met": "met", "short": "short of the bar", "": ""}[row.verdict]
+        lines.append((row.title, row.against, _cell(row, row.that), _cell(row, row.this), ratio, *bars, verdict))
+    reasons = dict.fromkeys(row.missing for row in rows if row.missing)
+    notes = [
+        f"no figure ({', '.join(dict.fromkeys(row.key for row in rows if row.missing == reason))}): {reason}"
+        for reason in reasons
+    ]
+    return "\n".join([*(line.rstrip() for line in aligned(lines).splitlines()), *notes])
+
+
+def _bar(row: Figure, value: float | None) -> str:
+    return "" if value is None else f"{value:g}/s" if row.unit == "frames/s" else f"{value:g}x"
+
+
+def _cell(row: Figure, value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}/s" if row.unit == "frames/s" else f"{value:.3f} s"
+
+
+def text(report: dict[str, Any]) -> str:
+    """A report for a terminal: machine, table, sameness, memory, and one last line of the main ratios."""
+    on, same = report["machine"], report["same"]
+    rows = [Figure(**{key: value for key, value in row.items() if key != "verdict"}) for row in report["figures"]]
+    masks = f"{same['masks']} masks overlap by at least {same['lowest_iou']:.4f} (IoU)" if same["masks"] else "no masks"
+    lines = [
+        f"{report['model']['name']} on {on['gpu'] or on['cpu']}, {on['cores']} cores, {on['threads']} threads, "
+        f"torch {on['torch']}; load average {on['load_at_start']} before, {on['load_at_end']} after",
+        f"medians of {report['plan']['rounds']} rounds at 640 x 480, in which the variants take turns",
+        "",
+        table(rows),
+        "",
+        f"same answers: {same['equal']} of {same['replies']} equal word by word; {masks}",
+        *memory_lines(report["memory"]),
+    ]
+    if same["equal"] < same["replies"] or same["lowest_iou"] < SAME_IOU:
+        lines.append("warning: the plain way gives other answers; the ratios compare unlike things")
+        lines += [f"  {pair}" for pair in same["different"]]
+    if report["failed"]:
+        lines.append(f"{len(report['failed'])} commands without a readable reply; the first: {report['failed'][0]}")
+    return "\n".join([*lines, "", summary(rows, same)])
+
+
+def memory_lines(memory: dict[str, Any]) -> list[str]:
+    """Growth of memory, a line a piece of work."""
+    lines = []
+    for work, entry in memory.items():
+        for place, name in (("resident_mb", "resident memory"), ("gpu_mb", "GPU memory of torch")):
+            if entry[place] is not None:
+                growth, share = entry[place]["growth"], entry[place]["share"]
+                held = "met" if share <= NO_GROWTH else "short of the bar"
+                lines.append(f"{name} over {entry['count']} {work}: {growth:+.1f} MB ({share:+.2%}); bar none: {held}")
+    return lines
+
+
+def summary(rows: Sequence[Figure], same: dict[str, Any]) -> str:
+    """The main ratios in one line."""
+    ratios = {row.key: f"{row.ratio:.1f}x" for row in rows if row.ratio is not None}
+    parts = [f"{name} {ratios[key]}" for key, name in _SUMMED.items() if key in ratios]
+    followed = next(row.this for row in rows if row.key == "follow")
+    if followed is not None:
+        parts.append(f"following {followed:.1f} frames/s")
+    if same["replies"]:
+        parts.append(f"{same['equal']} of {same['replies']} answers the same")
+    return ", ".join(parts)
