@@ -20,12 +20,15 @@ from llavaseg_ros.assemble import load_parts
 from llavaseg_ros.checks import check_command, check_image, check_prompt
 from llavaseg_ros.device import limit_gpu_memory, memory_errors, select_device
 from llavaseg_ros.errors import BadRequest, Cancelled, ErrorCode, NoImage
+from llavaseg_ros.grounding import Grounder, Grounding, result_of
 from llavaseg_ros.profile import load_profile
 from llavaseg_ros.reasoning.base import MLLM, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.boxes import BoxAsker, BoxFormat
 from llavaseg_ros.reasoning.chain import MODES, ChainOfThought
+from llavaseg_ros.reasoning.local import LocalMLLM
 from llavaseg_ros.reasoning.prompt_style import PromptStyle
-from llavaseg_ros.segmentation.segmenter import PRESENCE_THRESHOLD, Encoded, Segmenter
+from llavaseg_ros.segmentation.encoding import Encoding, EncodingLane
+from llavaseg_ros.segmentation.segmenter import Encoded, Segmenter
 from llavaseg_ros.types import Attributes, Result, Segment, Stage, Thought
 
 __all__ = ["LLaVASeg", "Message"]
@@ -49,6 +52,7 @@ class LLaVASeg:
         mode: str = "cot",
         prompt_source: str = "adapters",
         form: BoxFormat | None = None,
+        overlap: bool = False,
         device: torch.device | None = None,
         name: str = "",
         path: Path | None = None,
@@ -56,7 +60,7 @@ class LLaVASeg:
         """Put loaded parts together; `from_pretrained` is the usual way to get here.
 
         prompt_source: what SAM is prompted with: "adapters", a "box" from the MLLM, or "both". form: how the MLLM
-        writes boxes; needed unless prompt_source is "adapters".
+        writes boxes; needed unless prompt_source is "adapters". overlap: SAM's encoder runs beside the MLLM.
         """
         self.mllm = mllm
         self.segmenter = segmenter
@@ -65,11 +69,11 @@ class LLaVASeg:
         self.path = path
         self.image_shape: tuple[int, int] | None = None
         """Height and width of the current image in pixels; None before the first."""
-        self.prompt_source = prompt_source
+        self._grounder = Grounder(segmenter, prompt_source)
         self._chain = ChainOfThought(mllm, style, mode)
         self._boxes = None if prompt_source == "adapters" or form is None else BoxAsker(mllm, form)
-        self._encoded: Encoded | None = None
-        self._encode_seconds = 0.0
+        self._lane = EncodingLane(self.device, beside=overlap)
+        self._encoding: Encoding | None = None
 
     @classmethod
     def from_pretrained(
@@ -102,6 +106,7 @@ class LLaVASeg:
             mode=mode,
             prompt_source=parts.prompt_source,
             form=parts.form,
+            overlap=target.type == "cuda" or not isinstance(parts.mllm, LocalMLLM),
             device=target,
             name=parts.name,
             path=profile.bundle or profile.folder,
@@ -136,28 +141,26 @@ class LLaVASeg:
     def set_image(self, rgb: np.ndarray) -> None:
         """Take a new image: uint8 [H, W, 3], RGB, each side 16 to 8192 px. It is copied.
 
-        SAM's encoder runs now; the MLLM encodes it at the first command. An image that is refused leaves the old one.
-        Raises BadRequest, OutOfMemory (then there is no image).
+        SAM's encoder runs now, or begins to and goes on beside the MLLM, which encodes the image at the first command.
+        An image that is refused leaves the old one. Raises BadRequest, OutOfMemory (then there is no image); what goes
+        wrong beside the MLLM comes out of the first call that needs the encoding.
         """
         check_image(rgb)
         self.reset_image()
         image = np.array(rgb, dtype=np.uint8, order="C", copy=True)
-        started = time.perf_counter()
         try:
             with memory_errors(f"encoding the image of {rgb.shape[1]} x {rgb.shape[0]} px"), torch.inference_mode():
-                self._encoded = self.segmenter.encode(image)
+                self._encoding = self._lane.start(partial(self.segmenter.encode, image))
                 self.mllm.set_image(image)
         except BaseException:
             self.reset_image()
             raise
-        self._encode_seconds = time.perf_counter() - started
         self.image_shape = (rgb.shape[0], rgb.shape[1])
 
     def reset_image(self) -> None:
         """Forget the image and everything computed from it."""
         self.image_shape = None
-        self._encoded = None
-        self._encode_seconds = 0.0
+        self._encoding = None
         self.mllm.reset_image()
 
     def segment(
@@ -176,7 +179,7 @@ class LLaVASeg:
 
         Raises NoImage, BadRequest, BadReply (the MLLM's reply could not be read, twice), Cancelled, OutOfMemory.
         """
-        encoded = self._need_image()
+        encoding = self._need_image()
         text = check_command(command)
         _report(on_progress, Stage.REASONING, "")
         started = time.perf_counter()
@@ -192,13 +195,12 @@ class LLaVASeg:
                 height, width = self.image_shape
                 box = self._boxes.ask(thought, (width, height), should_cancel=should_cancel)
                 thought = replace(thought, box=box, raw=(*thought.raw, self._boxes.last_reply))
-        seconds = {"encode": self._encode_seconds, "reason": time.perf_counter() - started, "segment": 0.0}
-        self._encode_seconds = 0.0
+        reasoned = time.perf_counter() - started
         if thought.found:
             if should_cancel is not None and should_cancel():
                 raise Cancelled("cancelled before segmenting")
             _report(on_progress, Stage.SEGMENTING, thought.answer)
-        return self._ground(encoded, thought, text, seconds)
+        return self._ground(encoding, thought, text, reasoned)
 
     def segment_thought(self, thought: Thought, *, command: str = "") -> Result:
         """Segment what an earlier thought describes on the current image, without the MLLM.
@@ -206,10 +208,22 @@ class LLaVASeg:
         The second half of `segment`: for a new frame of the same scene, or for attributes that are known.
         Raises NoImage, OutOfMemory.
         """
-        encoded = self._need_image()
-        seconds = {"encode": self._encode_seconds, "reason": 0.0, "segment": 0.0}
-        self._encode_seconds = 0.0
-        return self._ground(encoded, thought, command, seconds)
+        return self._ground(self._need_image(), thought, command)
+
+    def follow(self, last: Result, *, gap_s: float = 0.1) -> Result:
+        """Segment the target of an earlier result on the current image, without the MLLM, as the same object.
+
+        last: a found result of `segment` or `follow` on an earlier frame; where its mask was tells the target from
+        others like it. gap_s: seconds between that frame and this one, which bound how far it can have moved.
+        found is False, with NOT_FOUND or EMPTY_MASK, when the target is lost; go on with the last result that was
+        found. Raises NoImage, BadRequest (`last` was not found), OutOfMemory.
+        """
+        encoding = self._need_image()
+        if not last.found:
+            raise BadRequest("follow: expected a result that was found; the last one that was is where to go on from")
+        assert self.image_shape is not None
+        follow = partial(self._grounder.follow, last=last, shape=self.image_shape, gap_s=gap_s)
+        return self._segmented(encoding, last.command, {"encode": 0.0, "reason": 0.0}, follow)
 
     def chat(
         self,
@@ -242,9 +256,10 @@ class LLaVASeg:
         points: float [N, 2], x and y in pixels. labels: int [N], 1 foreground, 0 background; all 1 if not given.
         box: float [4], x0, y0, x1, y1 in pixels. Raises NoImage, BadRequest, OutOfMemory.
         """
-        encoded = self._need_image()
+        encoding = self._need_image()
         assert self.image_shape is not None
         points, labels, box = check_prompt(points, labels, box, self.image_shape)
+        encoded = self._encoded(encoding)
         with memory_errors("segmenting"), torch.inference_mode():
             return self.segmenter.segment_prompt(encoded, points=points, labels=labels, box=box)
 
@@ -254,43 +269,44 @@ class LLaVASeg:
             "name": self.name,
             "path": str(self.path or ""),
             "mode": self.mode,
-            "prompt_source": self.prompt_source,
+            "prompt_source": self._grounder.prompt_source,
             "device": str(self.device),
             "mllm": self.mllm.describe(),
             "segmenter": self.segmenter.describe(),
         }
 
-    def _need_image(self) -> Encoded:
-        if self._encoded is None:
+    def _need_image(self) -> Encoding:
+        if self._encoding is None:
             raise NoImage("there is no image yet: set_image comes before a command")
-        return self._encoded
+        return self._encoding
 
-    def _ground(self, encoded: Encoded, thought: Thought, command: str, seconds: dict[str, float]) -> Result:
+    def _encoded(self, encoding: Encoding) -> Encoded:
+        """The encoding, once it is done; without it there is no image any more."""
+        try:
+            with memory_errors("encoding the image"):
+                return encoding.result()
+        except BaseException:
+            self.reset_image()
+            raise
+
+    def _ground(self, encoding: Encoding, thought: Thought, command: str, reasoned_s: float = 0.0) -> Result:
         """From a thought to a result: no mask for a question or an absent target, else the segmenter decides."""
+        seconds = {"encode": encoding.spent(), "reason": reasoned_s, "segment": 0.0}
         if not thought.found:
             code = ErrorCode.NONE if thought.is_question else ErrorCode.NOT_FOUND
             return Result(command, thought, thought.answer, False, (), 0.0, seconds, code)
+        return self._segmented(encoding, command, seconds, lambda encoded: self._grounder.ground(encoded, thought))
+
+    def _segmented(
+        self, encoding: Encoding, command: str, seconds: dict[str, float], ground: Callable[[Encoded], Grounding]
+    ) -> Result:
+        encoded = self._encoded(encoding)
+        seconds["encode"] += encoding.spent()
         started = time.perf_counter()
         with memory_errors("segmenting"), torch.inference_mode():
-            segment, presence = self._prompted(encoded, thought)
+            grounding = ground(encoded)
         seconds["segment"] = time.perf_counter() - started
-        if presence < PRESENCE_THRESHOLD:
-            answer = f"I looked for the {thought.target}, but I am not sure that it is in view."
-            return Result(command, thought, answer, False, (), presence, seconds, ErrorCode.NOT_FOUND)
-        if segment is None or segment.area_px == 0:
-            answer = f"I think that the {thought.target} is in view, but I cannot make out its outline."
-            return Result(command, thought, answer, False, (), presence, seconds, ErrorCode.EMPTY_MASK)
-        return Result(command, thought, thought.answer, True, (segment,), presence, seconds)
-
-    def _prompted(self, encoded: Encoded, thought: Thought) -> tuple[Segment | None, float]:
-        """SAM's mask for a thought, by the prompts of this pipeline, and the probability that the target is there."""
-        box = None if thought.box is None else np.array(thought.box, dtype=np.float32)
-        if self.prompt_source != "box":
-            return self.segmenter.segment(encoded, thought.target, thought.attributes, box)
-        if box is None:
-            return None, 1.0
-        # Without adapters nobody but the language model says whether the target is there, and it did.
-        return self.segmenter.segment_prompt(encoded, box=box), 1.0
+        return result_of(command, grounding, seconds)
 
 
 def _report(on_progress: OnProgress | None, stage: Stage, text: str) -> None:

@@ -1,0 +1,86 @@
+"""From what is said of a target to its mask: on the frame that was spoken about, and on those that follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from llavaseg_ros.errors import ErrorCode
+from llavaseg_ros.segmentation.following import (
+    MOMENT_S,
+    SAME_PLACE,
+    SAME_TARGET,
+    at_size,
+    grown_box,
+    moved_along,
+    overlap,
+    within_reach,
+)
+from llavaseg_ros.segmentation.segmenter import PRESENCE_THRESHOLD, Encoded, Segmenter
+from llavaseg_ros.types import Result, Segment, Thought
+
+FOLLOWED_PRESENCE = 0.05  # enough for a target that was in this very place a moment ago
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """segment: the mask, None if there is none. presence: probability in [0, 1] that the target is in the image;
+    least_presence: from which it is taken to be there."""
+
+    thought: Thought
+    segment: Segment | None
+    presence: float
+    least_presence: float = PRESENCE_THRESHOLD
+
+
+class Grounder:
+    """Prompts a segmenter with what a profile wants it to be prompted with.
+
+    prompt_source: "adapters" (attributes in words), a "box" from the MLLM, or "both".
+    """
+
+    def __init__(self, segmenter: Segmenter, prompt_source: str) -> None:
+        self.segmenter = segmenter
+        self.prompt_source = prompt_source
+
+    def ground(self, encoded: Encoded, thought: Thought) -> Grounding:
+        """A thought whose target is found, on its frame."""
+        box = None if thought.box is None else np.array(thought.box, dtype=np.float32)
+        if self.prompt_source != "box":
+            return Grounding(thought, *self.segmenter.segment(encoded, thought.target, thought.attributes, box))
+        if box is None:
+            return Grounding(thought, None, 1.0)
+        # Without adapters nobody but the language model says whether the target is there, and it did.
+        return Grounding(thought, self.segmenter.segment_prompt(encoded, box=box), 1.0)
+
+    def follow(self, encoded: Encoded, last: Result, shape: tuple[int, int], gap_s: float) -> Grounding:
+        """The target of a found result on a later frame, whose shape is (height, width). gap_s: seconds between."""
+        before = at_size(last.segments[0].mask, shape)
+        thought = moved_along(last.thought, before)
+        if thought.box is not None:
+            thought = replace(thought, box=grown_box(before))
+        now = self.ground(encoded, thought)
+        if now.segment is None:
+            return now
+        if within_reach(before, now.segment.mask, gap_s):
+            same = overlap(now.segment.mask, before) >= SAME_TARGET
+            return replace(now, least_presence=FOLLOWED_PRESENCE if same else PRESENCE_THRESHOLD)
+        # The words fit something that is too far away to be the target, which may still be where it was.
+        if gap_s <= MOMENT_S:
+            there = self.segmenter.segment_prompt(encoded, box=np.array(grown_box(before), np.float32))
+            if overlap(there.mask, before) >= SAME_PLACE:
+                return replace(now, segment=replace(there, score=min(there.score, now.segment.score)))
+        return replace(now, segment=None, presence=0.0)
+
+
+def result_of(command: str, grounding: Grounding, seconds: dict[str, float]) -> Result:
+    """What is told of a grounding: the mask, or in words why there is none."""
+    thought, segment, presence = grounding.thought, grounding.segment, grounding.presence
+    if presence < grounding.least_presence:
+        answer = f"I looked for the {thought.target}, but I am not sure that it is in view."
+        return Result(command, thought, answer, False, (), presence, seconds, ErrorCode.NOT_FOUND)
+    if segment is None or segment.area_px == 0:
+        answer = f"I think that the {thought.target} is in view, but I cannot make out its outline."
+        return Result(command, thought, answer, False, (), presence, seconds, ErrorCode.EMPTY_MASK)
+    return Result(command, thought, thought.answer, True, (segment,), presence, seconds)

@@ -1,0 +1,74 @@
+"""SAM's encoding beside the language model: what is computed, where, and where its errors come out."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from test_core_pipeline import DESCRIBE, NAME, REASON, make
+
+from llavaseg_ros.errors import NoImage, OutOfMemory
+from llavaseg_ros.pipeline import LLaVASeg
+from llavaseg_ros.segmentation.encoding import EncodingLane
+
+IMAGE = np.zeros((48, 64, 3), np.uint8)
+
+
+def test_beside_the_caller_goes_on_and_gets_the_same() -> None:
+    free = threading.Event()
+    threads: list[str] = []
+
+    def encode() -> object:
+        free.wait(20.0)
+        threads.append(threading.current_thread().name)
+        return "encoded"
+
+    encoding = EncodingLane(torch.device("cpu"), beside=True).start(encode)  # type: ignore[arg-type]
+    assert not threads  # start has returned, and encode waits for us
+    free.set()
+    assert encoding.result() == encoding.result() == "encoded"
+    assert threads[0] != threading.current_thread().name
+
+
+def test_in_turn_by_default() -> None:
+    threads: list[str] = []
+    lane = EncodingLane(torch.device("cpu"), beside=False)
+    encoding = lane.start(lambda: threads.append(threading.current_thread().name))  # type: ignore[arg-type,return-value]
+    assert threads == [threading.current_thread().name]
+    assert encoding.spent() > 0
+    assert encoding.spent() == 0
+
+
+def beside() -> LLaVASeg:
+    model = make(REASON, NAME, DESCRIBE)
+    model._lane = EncodingLane(model.device, beside=True)
+    return model
+
+
+def failing(model: LLaVASeg, error: Exception) -> None:
+    def encode(_: np.ndarray) -> None:
+        raise error
+
+    model.segmenter.encode = encode  # type: ignore[method-assign,assignment]
+
+
+def test_an_error_beside_comes_out_of_the_command_and_leaves_no_image() -> None:
+    model = beside()
+    failing(model, MemoryError())
+    model.set_image(IMAGE)
+    with pytest.raises(OutOfMemory):
+        model.segment("I am thirsty")
+    with pytest.raises(NoImage):
+        model.segment("I am thirsty")
+
+
+def test_a_new_frame_does_not_get_the_old_ones_error() -> None:
+    model = beside()
+    encode = model.segmenter.encode
+    failing(model, MemoryError())
+    model.set_image(IMAGE)
+    model.segmenter.encode = encode  # type: ignore[method-assign]
+    model.set_image(IMAGE)
+    assert model.segment("I am thirsty").found
