@@ -87,7 +87,7 @@ class LLaVASeg:
         """Load a profile by name ("default" is the embedded one) or file, or a bundle by its folder. No network, unless
         the profile allows downloads.
 
-        device: auto (CUDA if there is any), cpu, cuda or cuda:N. mode: cot (three turns) or fast (one).
+        device: auto (CUDA if there is any), cpu, cuda or cuda:N. mode: cot (three turns), fast (one) or auto (by the command).
         gpu_memory_limit_gb: most GiB that torch may take of that GPU in this process, for as long as it runs; 0: all.
         Raises BundleError if anything is missing, truncated or does not fit together, BadRequest for another device
         or mode, OutOfMemory if the device is too small.
@@ -114,7 +114,7 @@ class LLaVASeg:
 
     @property
     def mode(self) -> str:
-        """How the MLLM is asked: "cot" or "fast". Setting it takes effect with the next command."""
+        """How the MLLM is asked: "cot", "fast" or "auto". Setting it takes effect with the next command."""
         return self._chain.mode
 
     @mode.setter

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llavaseg_ros.pipeline import LLaVASeg
 
 MAX_COMMAND = 2000  # as in llavaseg_ros.checks, which would import torch here; a test holds them equal
-MODES = ("cot", "fast")
+MODES = ("cot", "fast", "auto")
 
 
 class CliError(Exception):
@@ -85,7 +85,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """--model, --device and --mode."""
     parser.add_argument("--model", default="default", help="a bundle's folder, or 'default', the embedded one")
     parser.add_argument("--device", type=device_name, default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
-    parser.add_argument("--mode", choices=MODES, default="cot", help="reasoning in three turns or in one (%(default)s)")
+    parser.add_argument("--mode", choices=MODES, default="cot", help="reasoning in three turns, in one, or by the command (%(default)s)")
 
 
 def load_model(args: argparse.Namespace) -> LLaVASeg:

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", help="a bundle's folder, or 'default', the embedded one")
     parser.add_argument("--device", type=_args.device_name, help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--mode", choices=_args.MODES, help="reasoning in three turns or in one")
+    parser.add_argument("--mode", choices=_args.MODES, help="reasoning in three turns, in one, or by the command")
     parser.add_argument("--image", metavar="TOPIC", help="the camera's image topic; camera_info beside it is used too")
     parser.add_argument("--compressed", action="store_true", help="take TOPIC/compressed")
     parser.add_argument("--namespace", help="namespace of the node and its topics")

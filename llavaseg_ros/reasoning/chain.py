@@ -1,8 +1,9 @@
 """The chain of thought: a command in words becomes a target, its visual attributes and an answer.
 
 `cot`: three turns in one conversation, as in the paper (reason freely, name the target, describe it); the third only
-when there is a target in view. `fast`: one turn with the same fields. Both go through one parser (`parser.py`); a reply
-that it cannot read is asked for once more, and then is an error with the raw text.
+when there is a target in view. `fast`: one turn with the same fields. `auto`: `fast` for commands that name their
+target plainly (`plain_commands.py`), else `cot`. All go through one parser (`parser.py`); a reply that it cannot read
+is asked for once more, and then is an error with the raw text.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import TypeVar
 from llavaseg_ros.errors import BadReply, BadRequest, Cancelled
 from llavaseg_ros.reasoning.base import MLLM, ConversationTooLong, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.parser import Fields, parse_attributes, parse_target
+from llavaseg_ros.reasoning.plain_commands import plain_commands
 from llavaseg_ros.reasoning.prompt_style import PromptStyle
 from llavaseg_ros.types import Attributes, Thought
 
-MODES = ("cot", "fast")
+MODES = ("cot", "fast", "auto")
 MAX_HISTORY_TEXT = 20_000  # characters of one turn
 
 _T = TypeVar("_T")
@@ -48,9 +50,11 @@ class ChainOfThought:
         Raises BadReply (twice unparsable), Cancelled, ConversationTooLong, BadRequest (history out of order).
         """
 
+        fast = self.mode == "fast" or (self.mode == "auto" and plain_commands()(command))
+
         def run(kept: Sequence[Message]) -> Thought:
             talk = _Talk(self.mllm, self.style, kept, on_token, should_cancel)
-            return self._fast(talk, command) if self.mode == "fast" else self._cot(talk, command)
+            return self._fast(talk, command) if fast else self._cot(talk, command)
 
         return _with_what_fits(check_history(history), run)
 
