@@ -57,16 +57,16 @@ def draw_stages(report: dict[str, Any], path: Path) -> None:
             for stage, color in STAGES.items():
                 axes.barh(y, parts[stage], left=left, height=0.72, color=color, label=stage)
                 left += parts[stage]
-            axes.text(max(left, parts["total"]), y, f" {parts['total']:.2f} s", va="center")
+            axes.text(left, y, f" {parts['total']:.2f} s", va="center")
             places.append(y)
             names.append(name)
             y += 0.85
         y += 0.85
     axes.set_yticks(places, names)
     axes.tick_params(axis="y", length=0)
-    axes.invert_yaxis()
     axes.spines["left"].set_visible(False)
-    axes.margins(x=0.09, y=0.03)
+    axes.margins(x=0.09)
+    axes.set_ylim(y - 1.1, -1.1)
     axes.set_xlabel("seconds, medians")
     shown = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
     axes.legend([shown[stage] for stage in STAGES], STAGES, loc="lower right")
@@ -102,10 +102,10 @@ def draw_growth(report: dict[str, Any], path: Path) -> None:
     for axes, title, label in zip((image, commands, tokens, objects), titles, labels, strict=True):
         axes.set_title(title)
         axes.set_xlabel(label)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, axes.get_ylim()[1] * 1.3)  # room for the legend
         axes.grid(color="#e6e6e6", linewidth=0.6)
         axes.set_axisbelow(True)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=7.5, loc="upper left", ncols=2, columnspacing=1.2, handlelength=1.8)
     for axes, label in ((image, "seconds"), (commands, "seconds since the frame came"), (objects, "seconds")):
         axes.set_ylabel(label)
     tokens.set_ylabel("seconds from the first token on")
@@ -120,7 +120,7 @@ def line(
     """One series; a variant that was not measured has none."""
     if all(value is not None for value in y) and y:
         name = {"plain": "plain way", "ours": "ours"}[subject]
-        axes.plot(x, y, style, color=color, marker="o", markersize=3, label=f"{name}, {case}")
+        axes.plot(x, np.array(y, float), style, color=color, marker="o", markersize=3, label=f"{name}, {case}")
 
 
 def scatter(axes: Axes, replies: list[list[float]], subject: str, color: str) -> None:

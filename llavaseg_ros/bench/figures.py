@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from llavaseg_ros.bench.rounds import (
     FAST_FIRST,
     FAST_SECOND,
@@ -21,19 +23,22 @@ from llavaseg_ros.bench.rounds import (
 from llavaseg_ros.evaluation.tables import aligned
 
 SAME_IOU = 0.99  # masks that overlap by less are not the same
+GROWTH_BAR = {"commands": 1000, "frames": 10_000}  # over which memory must not grow
 NO_GROWTH = 0.01  # of the process's memory: an allocator gives and takes about so much
 _SUMMED = {
     "first": "against the plain way: first command", "second": "second command", "question": "question",
     "fast_first": "mode fast against three turns: first command", "fast_second": "second command",
 }  # fmt: skip
-HEAD = ("", "against", "that", "ours", "ratio", "bar", "moonshot", "")
+FAST = (2.0, 3.0)
+HEAD = ("", "against", "that", "ours", "ratio", "quartiles", "bar", "moonshot", "")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table. that, this: what it is held against, and ours, in `unit` ("s", "frames/s", "MB"). ratio: how much
-    faster this is. bar, moonshot: of the ratio, of `this` where the unit is frames/s; None where none is set. missing:
-    why there is no figure; empty if there is one."""
+    """One line of the table. that, this: what it is held against, and ours, in `unit` ("s" or "frames/s"), medians over
+    the rounds. ratio: how much faster this is, the median of every round's own ratio, since calls of one round meet the
+    same machine; low, high: its quartiles. bar, moonshot: of the ratio, or of `this` where the unit is frames/s; None
+    where none is set. missing: why there is no figure; empty if there is one."""
 
     key: str
     title: str
@@ -42,6 +47,8 @@ class Figure:
     that: float | None = None
     this: float | None = None
     ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
     bar: float | None = None
     moonshot: float | None = None
     missing: str = ""
@@ -62,56 +69,57 @@ class Figure:
 def figures(log: Log, *, missing: str, embedded_on_cpu: bool, vit_h_on_gpu: bool) -> list[Figure]:
     """The table's figures. missing: why there is no baseline; empty if there is one. The bars of the baseline and of
     following are set for the embedded default on a CPU, that of following for ViT-H on a GPU, too."""
-    plain, ours = log.medians(PLAIN), log.medians(OURS)
-    baseline = (2.5, 4.0) if embedded_on_cpu else None
-    later = (5.0, 10.0) if embedded_on_cpu else None
-    frames = (8.0, 15.0) if embedded_on_cpu else (20.0, 30.0) if vit_h_on_gpu else None
-    usual, three = "plain way", "three turns"
-    each = "reasoning on each frame"
+    first, later, follow = ((2.5, 4.0), (5.0, 10.0), (8.0, 15.0)) if embedded_on_cpu else (None, None, None)
+    if vit_h_on_gpu:
+        follow = (20.0, 30.0)
+    usual, three, each = "plain way", "three turns", "reasoning on each frame"
+    plain_turns, plain_each = f"{usual}, {three}", f"{usual}, {each}"
     return [
-        _faster("first", "first command on a frame", usual, plain.get(FIRST), ours.get(FIRST), baseline, missing),
-        _faster("second", "second command on it", usual, plain.get(SECOND), ours.get(SECOND), later, missing),
-        _faster("question", "a plain question on it", usual, plain.get(QUESTION), ours.get(QUESTION), None, missing),
-        _faster("fast_first", "mode fast, first command", three, ours.get(FIRST), ours.get(FAST_FIRST), (2.0, 3.0)),
-        _faster("fast_second", "mode fast, second command", three, ours.get(SECOND), ours.get(FAST_SECOND), (2.0, 3.0)),
-        _faster(
-            "fast_plain", "mode fast, first command", f"{usual}, {three}", plain.get(FIRST), ours.get(FAST_FIRST), None,
-            missing,
-        ),
-        _rate("follow", "following", each, ours.get(FIRST), ours.get(FOLLOW), frames),
-        _rate("follow_plain", "following", f"{usual}, {each}", plain.get(FIRST), ours.get(FOLLOW), None, missing),
+        _figure(log, "first", "first command on a frame", usual, (PLAIN, FIRST), FIRST, first, missing),
+        _figure(log, "second", "second command on it", usual, (PLAIN, SECOND), SECOND, later, missing),
+        _figure(log, "question", "a plain question on it", usual, (PLAIN, QUESTION), QUESTION, None, missing),
+        _figure(log, "fast_first", "mode fast, first command", three, (OURS, FIRST), FAST_FIRST, FAST),
+        _figure(log, "fast_second", "mode fast, second command", three, (OURS, SECOND), FAST_SECOND, FAST),
+        _figure(log, "fast_plain", "mode fast, first command", plain_turns, (PLAIN, FIRST), FAST_FIRST, None, missing),
+        _figure(log, "follow", "following", each, (OURS, FIRST), FOLLOW, follow, rate=True),
+        _figure(log, "follow_plain", "following", plain_each, (PLAIN, FIRST), FOLLOW, None, missing, rate=True),
     ]  # fmt: skip
 
 
-def _faster(
+def _figure(
+    log: Log,
     key: str,
     title: str,
     against: str,
-    that: float | None,
-    this: float | None,
+    that: tuple[str, str],
+    case: str,
     bars: tuple[float, float] | None,
     missing: str = "",
+    *,
+    rate: bool = False,
 ) -> Figure:
-    if that is None or this is None:
-        return Figure(key, title, against, "s", this=this, missing=missing or "no command got a readable reply")
-    return Figure(key, title, against, "s", that, this, that / this, *(bars or (None, None)))
-
-
-def _rate(
-    key: str,
-    title: str,
-    against: str,
-    that: float | None,
-    this: float | None,
-    bars: tuple[float, float] | None,
-    missing: str = "",
-) -> Figure:
-    """that, this: seconds a frame."""
-    if this is None:
-        return Figure(key, title, against, "frames/s", missing="no command found a target that could be followed")
-    if that is None:
-        return Figure(key, title, against, "frames/s", this=1 / this, missing=missing)
-    return Figure(key, title, against, "frames/s", 1 / that, 1 / this, that / this, *(bars or (None, None)))
+    """One line. that: subject and case that ours in `case` is held against."""
+    unit = "frames/s" if rate else "s"
+    base, ours = log.by_round(*that), log.by_round(OURS, case)
+    if not ours:
+        missing = "no target was found that could be followed" if rate else "no command got a readable reply"
+        return Figure(key, title, against, unit, missing=missing)
+    this = median(ours.values())
+    ratios = [base[number] / ours[number] for number in base if number in ours]
+    if not ratios:
+        return Figure(
+            key,
+            title,
+            against,
+            unit,
+            this=1 / this if rate else this,
+            missing=missing or "no command got a readable reply",
+        )
+    that_s = median(base.values())
+    values = (1 / that_s, 1 / this) if rate else (that_s, this)
+    low, high = np.percentile(ratios, (25, 75)).tolist()
+    bar, moonshot = bars or (None, None)
+    return Figure(key, title, against, unit, *values, median(ratios), low, high, bar, moonshot)
 
 
 def stages(log: Log) -> dict[str, dict[str, dict[str, float]]]:
@@ -142,9 +150,9 @@ def table(rows: Sequence[Figure]) -> str:
     lines = [HEAD]
     for row in rows:
         bars = (_bar(row, row.bar), _bar(row, row.moonshot)) if row.bar else ("", "")
-        ratio = f"{row.ratio:.1f}x" if row.ratio is not None else "-"
+        ratio = ("-", "") if row.ratio is None else (f"{row.ratio:.1f}x", f"{row.low:.1f} to {row.high:.1f}")
         verdict = {"moonshot": "met, and the moonshot", "met": "met", "short": "short of the bar", "": ""}[row.verdict]
-        lines.append((row.title, row.against, _cell(row, row.that), _cell(row, row.this), ratio, *bars, verdict))
+        lines.append((row.title, row.against, _cell(row, row.that), _cell(row, row.this), *ratio, *bars, verdict))
     reasons = dict.fromkeys(row.missing for row in rows if row.missing)
     notes = [
         f"no figure ({', '.join(dict.fromkeys(row.key for row in rows if row.missing == reason))}): {reason}"
@@ -191,8 +199,10 @@ def memory_lines(memory: dict[str, Any]) -> list[str]:
         for place, name in (("resident_mb", "resident memory"), ("gpu_mb", "GPU memory of torch")):
             if entry[place] is not None:
                 growth, share = entry[place]["growth"], entry[place]["share"]
-                held = "met" if share <= NO_GROWTH else "short of the bar"
-                lines.append(f"{name} over {entry['count']} {work}: {growth:+.1f} MB ({share:+.2%}); bar none: {held}")
+                line = f"{name} over {entry['count']} {work}: {growth:+.1f} MB ({share:+.2%})"
+                if entry["count"] >= GROWTH_BAR[work]:
+                    line += f"; bar none: {'met' if share <= NO_GROWTH else 'short of the bar'}"
+                lines.append(line)
     return lines
 
 

@@ -65,6 +65,7 @@ def _rows(
     logs = [Log() for _ in values]
     for number in range(repeats):
         for index, value in enumerate(values):
+            logs[index].round = number
             for subject in _in_turn(subjects, number):
                 run(logs[index], subject, number * len(values) + index, value)
     for part in logs:

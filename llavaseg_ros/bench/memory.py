@@ -10,7 +10,7 @@ from llavaseg_ros.bench.material import commands, frames
 from llavaseg_ros.bench.rounds import Log, Subject, try_to
 from llavaseg_ros.types import Result, Thought
 
-SAMPLES = 10
+SAMPLES = 20
 A_FRAME = 2  # commands
 # A mean of so many samples at both ends: an allocator gives and takes some megabytes all the time.
 ENDS = 3
@@ -19,7 +19,8 @@ ENDS = 3
 def measure(subject: Subject, how_many_commands: int, how_many_frames: int) -> dict[str, Any]:
     """Memory in MB at even steps through two pieces of work: commands, a few a frame, and frames that are followed.
 
-    The first tenth of each is not sampled: what is made once is no growth. {"commands" or "frames": {"count",
+    The first quarter of each is not sampled: what is made once is no growth, and the words that decoding remembers take
+    some 200 commands to become as many as it ever keeps. {"commands" or "frames": {"count",
     "resident_mb", "gpu_mb"}}, without those whose count is 0; see `_figures` for what is in there.
     """
     texts, pictures = commands(), frames()
@@ -46,12 +47,12 @@ def measure(subject: Subject, how_many_commands: int, how_many_frames: int) -> d
 
 
 def _sampled(subject: Subject, count: int, step: Callable[[int], None]) -> dict[str, Any]:
-    every = max(count // (SAMPLES + 1), 1)
+    every = max(count // SAMPLES, 1)
     resident: list[float | None] = []
     gpu: list[float | None] = []
     for number in range(count):
         step(number)
-        if number >= every and (count - 1 - number) % every == 0:
+        if number >= count // 4 and (count - 1 - number) % every == 0:
             resident.append(resident_mb())
             gpu.append(gpu_mb(subject.model.device))
     return {"count": count, "resident_mb": _figures(resident), "gpu_mb": _figures(gpu)}

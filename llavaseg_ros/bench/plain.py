@@ -18,7 +18,7 @@ import torch
 from llavaseg_ros.assemble import Parts, load_parts
 from llavaseg_ros.device import memory_errors
 from llavaseg_ros.errors import BadRequest, ErrorCode
-from llavaseg_ros.pipeline import LLaVASeg
+from llavaseg_ros.grounding import Grounder, result_of
 from llavaseg_ros.profile import load_profile
 from llavaseg_ros.reasoning.base import MLLM, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.boxes import BoxAsker
@@ -67,14 +67,12 @@ class PlainMLLM:
 class Plain:
     """The part of `LLaVASeg` that the benchmark uses, the plain way."""
 
-    def __init__(self, parts: Parts, device: torch.device, *, mode: str = "cot") -> None:
+    def __init__(self, parts: Parts, *, mode: str = "cot") -> None:
         """parts: loaded with `load_parts(..., plain=True)`, and nobody else's."""
         self.mllm = PlainMLLM(parts.mllm)
         self._chain = ChainOfThought(self.mllm, parts.style, mode)
         self._boxes = None if parts.form is None else BoxAsker(self.mllm, parts.form)
-        self._grounding = LLaVASeg(
-            self.mllm, parts.segmenter, parts.style, prompt_source=parts.prompt_source, form=parts.form, device=device
-        )
+        self._grounder = Grounder(parts.segmenter, parts.prompt_source)
         self._rgb: np.ndarray | None = None
 
     @classmethod
@@ -85,7 +83,7 @@ class Plain:
         if profile.mllm.kind == "served":
             raise BadRequest(f"{profile.name}: its language model runs on a server, which has no plain way to compare")
         with memory_errors("loading the models a second time"):
-            return cls(load_parts(profile, device, plain=True), device)
+            return cls(load_parts(profile, device, plain=True))
 
     @property
     def mode(self) -> str:
@@ -110,16 +108,20 @@ class Plain:
             if thought.found and self._boxes is not None:
                 height, width = self._rgb.shape[:2]
                 thought = replace(thought, box=self._boxes.ask(thought, (width, height)))
-        reason = time.perf_counter() - started
+        seconds = {"encode": 0.0, "reason": time.perf_counter() - started, "segment": 0.0}
         if not thought.found:
             code = ErrorCode.NONE if thought.is_question else ErrorCode.NOT_FOUND
-            seconds = {"encode": 0.0, "reason": reason, "segment": 0.0}
             return Result(command, thought, thought.answer, False, (), 0.0, seconds, code)
-        self._grounding.set_image(self._rgb)
-        result = self._grounding.segment_thought(thought, command=command)
-        if self._grounding.segmenter.text is not None:
-            self._grounding.segmenter.text.forget()
-        return replace(result, seconds={**result.seconds, "reason": reason})
+        segmenter = self._grounder.segmenter
+        with memory_errors("segmenting"), torch.inference_mode():
+            started = time.perf_counter()
+            encoded = segmenter.encode(self._rgb)
+            ready = time.perf_counter()
+            grounding = self._grounder.ground(encoded, thought)
+        seconds |= {"encode": ready - started, "segment": time.perf_counter() - ready}
+        if segmenter.text is not None:
+            segmenter.text.forget()
+        return result_of(command, grounding, seconds)
 
     def chat(self, question: str) -> str:
         """As `LLaVASeg.chat`."""

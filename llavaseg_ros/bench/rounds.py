@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -35,7 +35,8 @@ class Subject:
 @dataclass(frozen=True)
 class Shot:
     """One timed call. seconds: all of it, from the image (where the call began with one) to mask or reply. place: which
-    picture it was about. stages: parts of it in seconds; they may overlap. mask: bool [H, W], None without one."""
+    picture it was about. stages: parts of it in seconds; they may overlap. mask: bool [H, W], None without one.
+    round: the round that it belongs to."""
 
     subject: str
     case: str
@@ -45,23 +46,29 @@ class Shot:
     stages: dict[str, float]
     replies: tuple[Reply, ...]
     mask: np.ndarray | None = None
+    round: int = 0
 
 
 @dataclass
 class Log:
-    """All that was measured. failed: commands that got no readable reply, and why."""
+    """All that was measured. failed: commands that got no readable reply, and why. round: the one in progress."""
 
     shots: list[Shot] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    round: int = 0
 
-    def seconds(self, subject: str, case: str) -> list[float]:
-        """Times of one case."""
-        return [shot.seconds for shot in self.shots if (shot.subject, shot.case) == (subject, case)]
+    def by_round(self, subject: str, case: str) -> dict[int, float]:
+        """Round -> median seconds of one case in it, of the rounds that have it."""
+        times: dict[int, list[float]] = {}
+        for shot in self.shots:
+            if (shot.subject, shot.case) == (subject, case):
+                times.setdefault(shot.round, []).append(shot.seconds)
+        return {number: median(seconds) for number, seconds in times.items()}
 
     def medians(self, subject: str) -> dict[str, float]:
-        """Case -> median time, of the cases that there are."""
+        """Case -> median seconds, of the cases that there are."""
         cases = dict.fromkeys(shot.case for shot in self.shots if shot.subject == subject)
-        return {case: median(self.seconds(subject, case)) for case in cases}
+        return {case: median(self.by_round(subject, case).values()) for case in cases}
 
 
 def shoot(
@@ -97,7 +104,7 @@ def try_to(log: Log, subject: Subject, case: str, place: str, asked: str, **how:
     except BadReply as error:
         log.failed.append(f"{subject.name}, {case}, {asked!r}: {error}")
         return None
-    log.shots.append(shot)
+    log.shots.append(replace(shot, round=log.round))
     return result
 
 
@@ -105,6 +112,7 @@ def run_round(log: Log, subjects: Sequence[Subject], number: int) -> None:
     """A command and another one and a question on a frame; `fast` mode on a frame; following. Every round asks
     something new, because decoding may learn from what was said before."""
     pictures, texts = frames(), commands()
+    log.round = number
     first = number * 11 % (len(pictures) - FOLLOWED)
     rgb, place = pictures[first], f"frame {first}"
     asked = [texts[(4 * number + i) % len(texts)] for i in range(4)]
