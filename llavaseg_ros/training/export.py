@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import tempfile
 from pathlib import Path
 
-from llavaseg_ros.bundle import default_bundle, write_bundle
+from llavaseg_ros.bundle import default_bundle, read_bundle, write_bundle
 from llavaseg_ros.segmentation.segmenter import save_segmenter
 from llavaseg_ros.segmentation.text_encoder import TextEncoder
 from llavaseg_ros.training.adapters import load_adapters
-from llavaseg_ros.training.mllm import load_llava
+from llavaseg_ros.training.mllm import load_bundle_llava, load_llava
 from llavaseg_ros.training.sam import load_pretrained
+
+WEIGHTS = "model.safetensors"
 
 
 def export(run_folder: Path, out: Path, *, name: str, width: int, depth: int) -> None:
@@ -27,16 +30,33 @@ def export(run_folder: Path, out: Path, *, name: str, width: int, depth: int) ->
     write_bundle(out, name=name, prompts="embedded")
 
 
+def export_from_bundle(bundle: Path, run_folder: Path, out: Path, *, name: str) -> None:
+    """Write to `out` the bundle that stage `mllm` went on from, with what the stage made of its language model."""
+    old = read_bundle(bundle)
+    llava, _ = load_bundle_llava(bundle, run_folder)
+    if out.resolve() != bundle.resolve():
+        for part, kept in (("mllm", old.mllm), ("segmenter", old.segmenter)):
+            shutil.copytree(kept, out / part, dirs_exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        llava.half().save_pretrained(folder)
+        shutil.copy(Path(folder) / WEIGHTS, out / "mllm")  # alone: the settings stay as they are
+    write_bundle(out, name=name, prompts=old.prompts, licence=old.licence)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `llavaseg train export`."""
     parser.add_argument("--run", type=Path, required=True, help="run folder of the sam, mllm and adapters stages")
     parser.add_argument("--out", type=Path, default=default_bundle(), help="bundle folder")
     parser.add_argument("--name", default="embedded default", help="name of the bundle")
+    parser.add_argument("--from-bundle", type=Path, help="the bundle that stage mllm went on from")
     parser.add_argument("--width", type=int, default=256, help="width of the language model")
     parser.add_argument("--depth", type=int, default=4, help="depth of the language model")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the bundle and say where."""
-    export(args.run, args.out, name=args.name, width=args.width, depth=args.depth)
+    if args.from_bundle:
+        export_from_bundle(args.from_bundle, args.run, args.out, name=args.name)
+    else:
+        export(args.run, args.out, name=args.name, width=args.width, depth=args.depth)
     print(f"bundle written to {args.out}")

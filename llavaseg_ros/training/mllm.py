@@ -18,6 +18,8 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
 
+from llavaseg_ros.bundle import read_bundle
+from llavaseg_ros.reasoning.processor import load_processor
 from llavaseg_ros.segmentation.text_encoder import TextEncoder
 from llavaseg_ros.training.images import SceneSet
 from llavaseg_ros.training.language import Phrasing, corpus, dialogue_turns, fast_turn, make_dialogues, quiz_turns
@@ -41,7 +43,10 @@ from llavaseg_ros.training.tokenizer import (
 Turn = tuple[str, str]
 Draw = Callable[["Talk", random.Random], "Drawn"]
 RENAMED = 0.15  # of the scenes: the words of photographs alone are met beside other things, not only by themselves
+FAST = 0.2  # of the dialogues are one-turn replies
+FAST_TURNS = 3  # commands of such a conversation, whose replies do not depend on each other
 QUIZ, FEW = 12, 5  # questions of a conversation in the stage's first part, and among dialogues of the second
+VALIDATED = 256  # conversations of each check
 
 
 class Encoder:
@@ -116,11 +121,13 @@ class Drawn:
 class Talk:
     """Draws training conversations about records of scenes and photographs.
 
-    spare: names that no rendered thing has; some scenes get one of them, in words and tokens alike.
+    spare: names that no rendered thing has; some scenes get one of them, in words and tokens alike. fast: share of the
+    dialogues that are one-turn replies.
     """
 
     records: list[dict[str, Any]]
     spare: tuple[str, ...] = ()
+    fast: float = FAST
 
     def _about(self, rng: random.Random, speak: Callable[[dict[str, Any]], list[Turn]]) -> Drawn:
         """Draws records until `speak` finds something to say."""
@@ -138,13 +145,14 @@ class Talk:
         """Short questions and replies about one record."""
         return self._about(rng, lambda record: quiz_turns(record, rng, count=count))
 
-    def dialogue(self, rng: random.Random, phrasing: Phrasing = "known") -> Drawn:
-        """One command. Mostly the chain of thought; some one-turn replies."""
+    def dialogue(self, rng: random.Random, phrasing: Phrasing = "known", *, typical: bool = True) -> Drawn:
+        """One command in a chain of thought, or a few with one-turn replies. typical: no strange words in commands."""
 
         def speak(record: dict[str, Any]) -> list[Turn]:
-            for dialogue in make_dialogues(record, rng, phrasing=phrasing, count=1):
-                return [fast_turn(dialogue)] if rng.random() < 0.2 else dialogue_turns(dialogue)
-            return []
+            fast = rng.random() < self.fast
+            made = make_dialogues(record, rng, phrasing=phrasing, count=FAST_TURNS if fast else 1)
+            dialogues = made if typical else [replace(d, command=strange(d.command, rng)) for d in made]
+            return [fast_turn(d) for d in dialogues] if fast else [t for d in dialogues for t in dialogue_turns(d)]
 
         return self._about(rng, speak)
 
@@ -162,9 +170,7 @@ class Talk:
         way = rng.random()
         if way < 0.45:
             return self.quiz(rng, FEW) if way < 0.2 else self.choices(rng)
-        drawn = self.dialogue(rng)
-        (command, reply), *later = drawn.turns
-        return replace(drawn, turns=[(strange(command, rng), reply), *later])
+        return self.dialogue(rng, typical=False)
 
 
 def strange(command: str, rng: random.Random) -> str:
@@ -183,6 +189,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiz-steps", type=int, default=3000, help="steps of quizzes alone, at the start")
     parser.add_argument("--steps", type=int, default=6000, help="steps of dialogues and quizzes, after that")
     parser.add_argument("--batch", type=int, default=32, help="conversations a step")
+    parser.add_argument("--fast", type=float, default=FAST, help="share of the dialogues that are one-turn replies")
+    parser.add_argument(
+        "--from-bundle",
+        type=Path,
+        help="go on from the language model of this bundle, with its eye, tokenizer and sizes, without quizzes first",
+    )
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--words", type=int, default=15000, help="common English words that are one token")
@@ -211,10 +223,12 @@ def run(args: argparse.Namespace) -> None:
     """Train until args.steps; resumes from args.run."""
     torch.manual_seed(args.seed)
     args.run.mkdir(parents=True, exist_ok=True)
-    text = TextEncoder()
-    tokenizer = load_tokenizer(args.run, text, args.words)
-    tower = build_tower(load_pretrained(args.run))
-    llava = build_llava(tower, tokenizer, width=args.width, depth=args.depth)
+    if args.from_bundle:
+        llava, processor = load_bundle_llava(args.from_bundle)
+        tokenizer = processor.tokenizer
+    else:
+        llava, tokenizer = new_llava(args)
+    tower = llava.model.vision_tower
     encoder = Encoder(tokenizer, tower.config.num_tokens)
     side, names = tower.config.image_size, tower.config.label_names
     sets = {"train": SceneSet(args.data, side)} | ({"val": SceneSet(args.val, side, limit=300)} if args.val else {})
@@ -227,7 +241,6 @@ def run(args: argparse.Namespace) -> None:
     spare = tuple(n for n in names if n not in load_catalog().categories) if args.photographs else ()
 
     model = Learned(llava)
-    start_from_words(llava, tokenizer, word_embeddings(tokenizer, text, args.width))
 
     def loss_of(name: str, drawn: list[Drawn]) -> tuple[torch.Tensor, Metrics]:
         batch = batch_ids([encoder(d.turns) for d in drawn], tokenizer.pad_token_id)
@@ -242,28 +255,59 @@ def run(args: argparse.Namespace) -> None:
 
         def validate() -> Metrics:
             out: Metrics = {}
-            val_talk = Talk(records["val"])
             for check, draw_check in checks.items():
-                loss, metrics = loss_of("val", [draw_check(val_talk, random.Random(i)) for i in range(256)])
+                val_talk = Talk(records["val"], fast=float(check == "fast"))
+                loss, metrics = loss_of("val", [draw_check(val_talk, random.Random(i)) for i in range(VALIDATED)])
                 out |= {f"{k}_{check}": v for k, v in {"loss": loss.item(), **metrics}.items()}
             return out
 
-        talk = Talk(records["train"], spare)
+        talk = Talk(records["train"], spare, args.fast)
         config = LoopConfig(steps=steps, lr=args.lr, seed=args.seed, muon=True, validate_every=500)
         step_loss = lambda rng: loss_of("train", [draw(talk, rng) for _ in range(args.batch)])  # noqa: E731
         fit(name, args.run, model, step_loss, config, validate if args.val else None)
 
-    part("quiz", args.quiz_steps, Talk.quiz, {"quiz": Talk.quiz})
+    if not args.from_bundle:
+        part("quiz", args.quiz_steps, Talk.quiz, {"quiz": Talk.quiz})
     held_out: Draw = lambda talk, rng: talk.dialogue(rng, "held_out")  # noqa: E731
-    part("mllm", args.steps, Talk.mixed, {"quiz": Talk.quiz, "known": Talk.dialogue, "held_out": held_out})
+    checks: dict[str, Draw] = {"quiz": Talk.quiz, "known": Talk.dialogue, "held_out": held_out, "fast": Talk.dialogue}
+    part("mllm", args.steps, Talk.mixed, checks)
+
+
+def new_llava(args: argparse.Namespace) -> tuple[LlavaForConditionalGeneration, PreTrainedTokenizerFast]:
+    """The small LLaVA as training starts it, around the eye of the sam stage in args.run; and its tokenizer."""
+    text = TextEncoder()
+    tokenizer = load_tokenizer(args.run, text, args.words)
+    llava = build_llava(build_tower(load_pretrained(args.run)), tokenizer, width=args.width, depth=args.depth)
+    start_from_words(llava, tokenizer, word_embeddings(tokenizer, text, args.width))
+    return llava, tokenizer
+
+
+def load_bundle_llava(
+    bundle: Path, run_folder: Path | None = None
+) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
+    """The small LLaVA of a bundle and its processor, float32, with eye and word embeddings frozen.
+
+    run_folder: of a stage that went on from this bundle; its checkpoint replaces what the stage trains.
+    Raises BundleError if the bundle is not whole.
+    """
+    folder = read_bundle(bundle).mllm
+    llava = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    llava.model.vision_tower.requires_grad_(False)
+    llava.get_input_embeddings().requires_grad_(False)
+    if run_folder is not None:
+        Learned(llava).load_state_dict(_checkpoint(run_folder))
+    return llava.eval(), load_processor(folder)
+
+
+def _checkpoint(run_folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run_folder / "mllm.pt", map_location="cpu", weights_only=True)["model"]
 
 
 def load_llava(run_folder: Path, **sizes: Any) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
     """The small LLaVA of a finished or running stage, and its processor. sizes: width and depth of the language
     model."""
-    state = torch.load(run_folder / "mllm.pt", map_location="cpu", weights_only=True)["model"]
     tokenizer = PreTrainedTokenizerFast.from_pretrained(run_folder / "tokenizer")
     tower = build_tower(load_pretrained(run_folder))
     llava = build_llava(tower, tokenizer, **sizes)
-    Learned(llava).load_state_dict(state)
+    Learned(llava).load_state_dict(_checkpoint(run_folder))
     return llava.eval(), build_processor(tower, tokenizer)

@@ -13,13 +13,17 @@ from torch import nn
 
 pytest.importorskip("llavaseg_ros.training.scenes.gl", exc_type=ImportError)
 
+from llavaseg_ros.bundle import verify  # noqa: E402
 from llavaseg_ros.errors import LLaVASegError  # noqa: E402
 from llavaseg_ros.images import read_rgb  # noqa: E402
 from llavaseg_ros.reasoning import object_tower  # noqa: E402
 from llavaseg_ros.reasoning.object_tower import ObjectTowerConfig  # noqa: E402
 from llavaseg_ros.segmentation.text_encoder import TextEncoder  # noqa: E402
 from llavaseg_ros.training import default, mllm  # noqa: E402
+from llavaseg_ros.training.export import export_from_bundle  # noqa: E402
 from llavaseg_ros.training.images import SceneSet, collate  # noqa: E402
+from llavaseg_ros.training.language import random_scene  # noqa: E402
+from llavaseg_ros.training.language.dialogue import FAST_SUFFIX  # noqa: E402
 from llavaseg_ros.training.llava import start_from_words, word_vector  # noqa: E402
 from llavaseg_ros.training.loop import LoopConfig, fit, learning_rate  # noqa: E402
 from llavaseg_ros.training.object_tokens import swap_names, tower_tokens  # noqa: E402
@@ -60,6 +64,51 @@ def test_a_second_call_has_nothing_left_to_do(trained: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in (trained / "run").glob("*.pt")}
     default.run(argparse.Namespace(out=trained, recipe="smoke", photographs=None, seed=0, workers=1))
     assert {p: p.stat().st_mtime_ns for p in (trained / "run").glob("*.pt")} == before
+
+
+@pytest.fixture(scope="module")
+def went_on(trained: Path) -> Path:
+    """A run that has nothing but the bundle to go on from."""
+    run = trained / "went_on"
+    given = {"data": [trained / "train"], "val": trained / "val", "run": run, "from_bundle": trained / "bundle"}
+    mllm.run(default.stage_arguments(mllm, {**given, "steps": 2, "batch": 2, "fast": 1.0}))
+    return run
+
+
+def test_training_goes_on_from_a_bundle(trained: Path, went_on: Path) -> None:
+    assert torch.load(went_on / "mllm.pt", weights_only=True)["step"] == 2
+    assert not (went_on / "quiz.pt").exists()
+    assert '"val_loss_fast"' in (went_on / "mllm.jsonl").read_text()
+    old, _ = mllm.load_bundle_llava(trained / "bundle")
+    new, _ = mllm.load_bundle_llava(trained / "bundle", went_on)
+    learned = {name for name, _ in mllm.Learned(old).named_parameters()} - {"language_model.embed_tokens.weight"}
+    before, after = mllm.Learned(old).state_dict(), mllm.Learned(new).state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved <= learned and len(moved) > len(learned) / 2
+    # Two steps at a rate that is still warming up: weights of another start would be far off.
+    assert max((before[name] - after[name]).abs().max() for name in moved) < 1e-3
+    tower = old.model.vision_tower.state_dict()
+    assert all(torch.equal(value, tower[name]) for name, value in new.model.vision_tower.state_dict().items())
+
+
+def test_a_bundle_takes_over_what_went_on_from_it(trained: Path, went_on: Path, tmp_path: Path) -> None:
+    export_from_bundle(trained / "bundle", went_on, tmp_path, name="went on")
+    old, new = verify(trained / "bundle", deep=True), verify(tmp_path, deep=True)
+    assert new.name == "went on" and new.files.keys() == old.files.keys()
+    assert {name for name in old.files if old.files[name] != new.files[name]} == {"mllm/model.safetensors"}
+    trained_on, _ = mllm.load_bundle_llava(trained / "bundle", went_on)
+    loaded, _ = mllm.load_bundle_llava(tmp_path)
+    for name, value in mllm.Learned(loaded).state_dict().items():
+        torch.testing.assert_close(value, mllm.Learned(trained_on).state_dict()[name].half().float(), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("fast", [0.0, 1.0])
+def test_the_share_of_fast_replies_is_kept(fast: float) -> None:
+    talk = mllm.Talk([random_scene(random.Random(0))], fast=fast)
+    drawn = [talk.dialogue(random.Random(i), typical=False).turns for i in range(20)]
+    asked = [user for turns in drawn for user, _ in turns]
+    assert all(user.endswith(FAST_SUFFIX) == bool(fast) for user in asked)
+    assert {len(turns) for turns in drawn} == ({mllm.FAST_TURNS} if fast else {2, 3})
 
 
 def test_token_ids_are_those_of_the_chat_template(trained: Path) -> None:
