@@ -1,7 +1,7 @@
 """What `llavaseg bench` measures, as often as you like, and over as many commands and frames.
 
     python benchmarks/bench_speed.py --json benchmarks/results/speed_cpu.json
-    python benchmarks/plot_speed.py benchmarks/results/speed_cpu.json --out docs/images
+    python benchmarks/plot_speed.py benchmarks/results/speed_cpu.json --out docs/images --page docs/performance.md
 
 The figures of docs/performance.md. Everything is a ratio within one run, but a quiet machine makes for steadier ones.
 """

@@ -1,8 +1,9 @@
-"""Draws the plots of docs/performance.md from what bench_speed.py wrote.
+"""Draws the plots of docs/performance.md from what bench_speed.py wrote, and writes its tables.
 
-    python benchmarks/plot_speed.py benchmarks/results/speed_cpu.json --out docs/images
+    python benchmarks/plot_speed.py benchmarks/results/speed_cpu.json --out docs/images --page docs/performance.md
 
-`performance_stages.svg`: where the time goes. `performance_growth.svg`: how the cost grows.
+`performance_stages.svg`: where the time goes. `performance_growth.svg`: how the cost grows. In the page, what stands
+between the marks of `MARKS` is replaced.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+
+from llavaseg_ros.bench.figures import Figure, bar_text, memory_lines, value_text
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
@@ -28,6 +31,7 @@ matplotlib.rcParams |= {
     "axes.titlelocation": "left",
     "legend.frameon": False,
 }
+MARKS = ("<!-- figures: written by benchmarks/plot_speed.py -->", "<!-- end of figures -->")
 COLORS = {"plain": "#9a8c7c", "ours": "#1f6f8b"}
 STAGES = {
     "read image and prompt": "#3f5f8a", "decode": "#7fa7c9", "SAM encoder": "#c46a3d", "mask": "#e3b47f",
@@ -128,11 +132,57 @@ def scatter(axes: Axes, replies: list[list[float]], subject: str, color: str) ->
     if len(replies) < 2:
         return
     count, seconds = np.array(replies).T
-    slope, start = np.polyfit(count, seconds, 1)
+    slope, start = slope_of(replies)
     name = {"plain": "plain way", "ours": "ours"}[subject]
     axes.scatter(count, seconds, s=5, color=color, alpha=0.35, linewidths=0)
     ends = np.array([count.min(), count.max()])
     axes.plot(ends, start + slope * ends, color=color, label=f"{name}, {1e3 * slope:.1f} ms a token")
+
+
+def slope_of(replies: list[list[float]]) -> tuple[float, float]:
+    """Seconds a token, and seconds of no token, of the line through (tokens, seconds)."""
+    tokens, seconds = np.array(replies).T
+    slope, start = np.polyfit(tokens, seconds, 1)
+    return float(slope), float(start)
+
+
+def tables(report: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    on, same, plan = report["machine"], report["same"], report["plan"]
+    lines = [
+        f"{on['time'][:10]}: {report['model']['name']} on {on['gpu'] or on['cpu']}, {on['cores']} cores, "
+        f"{on['threads']} torch threads, torch {on['torch']}, transformers {on['transformers']}. {plan['rounds']} rounds, 640 x 480. "
+        f"Load average {on['load_at_start']} at the start and {on['load_at_end']} at the end.",
+        "",
+        "| | against | that | ours | ratio (quartiles) | bar | moonshot | |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for entry in report["figures"]:
+        row = Figure(**{key: value for key, value in entry.items() if key != "verdict"})
+        ratio = "-" if row.ratio is None else f"**{row.ratio:.1f}x** ({row.low:.1f} to {row.high:.1f})"
+        cells = (row.title, row.against, value_text(row, row.that), value_text(row, row.this), ratio)
+        lines.append(f"| {' | '.join((*cells, bar_text(row, row.bar), bar_text(row, row.moonshot), row.verdict))} |")
+    lines += [
+        "",
+        f"Same answers: {same['equal']} of {same['replies']} equal word by word; {same['masks']} masks overlap by at "
+        f"least {same['lowest_iou']:.4f} (IoU).",
+        *(f"{line[0].upper()}{line[1:]}." for line in memory_lines(report["memory"])),
+    ]
+    for subject, name in (("plain", "the plain way"), ("ours", "ours")):
+        if len(replies := report["replies"].get(subject, [])) > 1:
+            lines.append(f"A token of a reply costs {1e3 * slope_of(replies)[0]:.1f} ms, {name}.")
+    return "\n".join(lines)
+
+
+def write_page(page: Path, text: str) -> None:
+    """Put the tables between the marks."""
+    whole = page.read_text(encoding="utf-8")
+    before, start, rest = whole.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not end:
+        raise SystemExit(f"{page}: expected the lines {MARKS[0]} and {MARKS[1]}")
+    page.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
+    print(page)
 
 
 def save(figure: Any, path: Path) -> None:
@@ -144,16 +194,19 @@ def save(figure: Any, path: Path) -> None:
 
 
 def main() -> None:
-    """Read the JSON, write both plots."""
+    """Read the JSON, write both plots and the page's tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("json", type=Path, help="what bench_speed.py --json or llavaseg bench --json wrote")
     parser.add_argument("--out", type=Path, default=Path("docs/images"), help="folder of the plots (%(default)s)")
+    parser.add_argument("--page", type=Path, help="a page whose tables are written anew")
     parser.add_argument("--format", choices=("svg", "png"), default="svg")
     args = parser.parse_args()
     report = json.loads(args.json.read_text(encoding="utf-8"))
     draw_stages(report, args.out / f"performance_stages.{args.format}")
     if report["growth"]:
         draw_growth(report, args.out / f"performance_growth.{args.format}")
+    if args.page:
+        write_page(args.page, tables(report))
 
 
 if __name__ == "__main__":

@@ -123,7 +123,8 @@ def _figure(
 
 
 def stages(log: Log) -> dict[str, dict[str, dict[str, float]]]:
-    """{subject: {case: {stage: median seconds, "total": ..., "other": what no stage accounts for}}}."""
+    """{subject: {case: {stage: median seconds, "other": what no stage accounts for, "total": ...; "tokens": median of
+    all turns together}}}."""
     told: dict[str, dict[str, dict[str, float]]] = {}
     for subject in (PLAIN, OURS):
         for case in log.medians(subject):
@@ -131,8 +132,15 @@ def stages(log: Log) -> dict[str, dict[str, dict[str, float]]]:
             parts = {name: median([shot.stages[name] for shot in shots]) for name in shots[0].stages}
             other = median([max(shot.seconds - sum(shot.stages.values()), 0.0) for shot in shots])
             total = median([shot.seconds for shot in shots])
-            told.setdefault(subject, {})[case] = {**parts, "other": other, "total": total}
+            tokens = median([sum(reply.tokens for reply in shot.replies) for shot in shots])
+            told.setdefault(subject, {})[case] = {**parts, "other": other, "total": total, "tokens": tokens}
     return told
+
+
+def followed(log: Log) -> dict[str, int]:
+    """How many frames a target was followed through, and on how many of them it got a mask."""
+    shots = [shot for shot in log.shots if shot.case == FOLLOW]
+    return {"frames": len(shots), "masks": sum(shot.mask is not None for shot in shots)}
 
 
 def replies(log: Log) -> dict[str, list[tuple[int, float]]]:
@@ -149,10 +157,12 @@ def table(rows: Sequence[Figure]) -> str:
     """The figures as aligned text; what does not apply is said below them."""
     lines = [HEAD]
     for row in rows:
-        bars = (_bar(row, row.bar), _bar(row, row.moonshot)) if row.bar else ("", "")
+        bars = (bar_text(row, row.bar), bar_text(row, row.moonshot)) if row.bar else ("", "")
         ratio = ("-", "") if row.ratio is None else (f"{row.ratio:.1f}x", f"{row.low:.1f} to {row.high:.1f}")
         verdict = {"moonshot": "met, and the moonshot", "met": "met", "short": "short of the bar", "": ""}[row.verdict]
-        lines.append((row.title, row.against, _cell(row, row.that), _cell(row, row.this), *ratio, *bars, verdict))
+        lines.append(
+            (row.title, row.against, value_text(row, row.that), value_text(row, row.this), *ratio, *bars, verdict)
+        )
     reasons = dict.fromkeys(row.missing for row in rows if row.missing)
     notes = [
         f"no figure ({', '.join(dict.fromkeys(row.key for row in rows if row.missing == reason))}): {reason}"
@@ -161,11 +171,13 @@ def table(rows: Sequence[Figure]) -> str:
     return "\n".join([*(line.rstrip() for line in aligned(lines).splitlines()), *notes])
 
 
-def _bar(row: Figure, value: float | None) -> str:
+def bar_text(row: Figure, value: float | None) -> str:
+    """A bar in the unit that it is held in: of the ratio, or of the rate; "" for none."""
     return "" if value is None else f"{value:g}/s" if row.unit == "frames/s" else f"{value:g}x"
 
 
-def _cell(row: Figure, value: float | None) -> str:
+def value_text(row: Figure, value: float | None) -> str:
+    """A value in the figure's unit; "-" for none."""
     return "-" if value is None else f"{value:.1f}/s" if row.unit == "frames/s" else f"{value:.3f} s"
 
 
@@ -182,6 +194,7 @@ def text(report: dict[str, Any]) -> str:
         table(rows),
         "",
         f"same answers: {same['equal']} of {same['replies']} equal word by word; {masks}",
+        f"followed: a mask on {report['followed']['masks']} of {report['followed']['frames']} frames",
         *memory_lines(report["memory"]),
     ]
     if same["equal"] < same["replies"] or same["lowest_iou"] < SAME_IOU:

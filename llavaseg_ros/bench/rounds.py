@@ -109,8 +109,8 @@ def try_to(log: Log, subject: Subject, case: str, place: str, asked: str, **how:
 
 
 def run_round(log: Log, subjects: Sequence[Subject], number: int) -> None:
-    """A command and another one and a question on a frame; `fast` mode on a frame; following. Every round asks
-    something new, because decoding may learn from what was said before."""
+    """A command, another one and a question on a frame; following; two commands in `fast` mode on a frame. Every round
+    asks something new, because decoding may learn from what was said before."""
     pictures, texts = frames(), commands()
     log.round = number
     first = number * 11 % (len(pictures) - FOLLOWED)
@@ -123,8 +123,9 @@ def run_round(log: Log, subjects: Sequence[Subject], number: int) -> None:
         try_to(log, subject, QUESTION, place, QUESTIONS[number % len(QUESTIONS)])
         follow(log, subject, place, pictures[first + 1 : first + 1 + FOLLOWED], found)
         subject.model.mode = "fast"
-        try_to(log, subject, FAST_FIRST, place, asked[2], rgb=rgb)
-        try_to(log, subject, FAST_SECOND, place, asked[3])
+        # Another frame, or what is kept of the same pixels would be taken for speed.
+        try_to(log, subject, FAST_FIRST, f"{place} + 1", asked[2], rgb=pictures[first + 1])
+        try_to(log, subject, FAST_SECOND, f"{place} + 1", asked[3])
         subject.model.mode = "cot"
 
 

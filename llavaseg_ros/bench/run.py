@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from llavaseg_ros.bench import growth, machine, memory
-from llavaseg_ros.bench.figures import figures, replies, stages
+from llavaseg_ros.bench.figures import figures, followed, replies, stages
 from llavaseg_ros.bench.plain import Plain
 from llavaseg_ros.bench.rounds import OURS, PLAIN, Log, Subject, compare, run_round
 from llavaseg_ros.bench.stopwatch import Stopwatch
@@ -68,6 +68,7 @@ def run(model: LLaVASeg, name: str, plan: Plan, told: Told) -> dict[str, Any]:
         "model": described,
         "figures": [row.as_json() for row in rows],
         "stages": stages(log),
+        "followed": followed(log),
     }
     report["growth"] = growth.measure(log, subjects, plan.growth, told) if plan.growth else {}
     report["same"] = asdict(compare(log))

@@ -194,8 +194,10 @@ def test_everything_is_measured_of_both_and_told(monkeypatch: pytest.MonkeyPatch
     for subject, cases in report["stages"].items():
         assert {"first", "second", "question", "fast_first"} <= set(cases), subject
         for parts in cases.values():
-            assert set(parts) == {"read image and prompt", "decode", "SAM encoder", "mask", "other", "total"}
+            assert set(parts) == {"read image and prompt", "decode", "SAM encoder", "mask", "other", "total", "tokens"}
+        assert cases["first"]["tokens"] == 2
     assert "follow" in report["stages"]["ours"] and "follow" not in report["stages"]["plain"]
+    assert report["followed"] == {"frames": 12, "masks": 12}
     grown = report["growth"]
     assert [(row["width"], row["height"]) for row in grown["image"]] == list(growth.SIZES)
     assert {(height, width, 3) for width, height in growth.SIZES} <= set(ours.shapes) & set(plain.shapes)
