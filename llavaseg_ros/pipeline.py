@@ -28,6 +28,7 @@ from llavaseg_ros.reasoning.chain import MODES, ChainOfThought
 from llavaseg_ros.reasoning.local import LocalMLLM
 from llavaseg_ros.reasoning.prompt_style import PromptStyle
 from llavaseg_ros.segmentation.encoding import Encoding, EncodingLane
+from llavaseg_ros.segmentation.half import quick_segmenter
 from llavaseg_ros.segmentation.segmenter import Encoded, Segmenter
 from llavaseg_ros.types import Attributes, Result, Segment, Stage, Thought
 
@@ -69,7 +70,7 @@ class LLaVASeg:
         self.path = path
         self.image_shape: tuple[int, int] | None = None
         """Height and width of the current image in pixels; None before the first."""
-        self._grounder = Grounder(segmenter, prompt_source)
+        self._full = self._quick = self._grounder = Grounder(segmenter, prompt_source)
         self._chain = ChainOfThought(mllm, style, mode)
         self._boxes = None if prompt_source == "adapters" or form is None else BoxAsker(mllm, form)
         self._lane = EncodingLane(self.device, beside=overlap)
@@ -87,7 +88,8 @@ class LLaVASeg:
         """Load a profile by name ("default" is the embedded one) or file, or a bundle by its folder. No network, unless
         the profile allows downloads.
 
-        device: auto (CUDA if there is any), cpu, cuda or cuda:N. mode: cot (three turns), fast (one) or auto (by the command).
+        device: auto (CUDA if there is any), cpu, cuda or cuda:N. mode: cot (three turns), fast (one) or auto (as the
+        command needs).
         gpu_memory_limit_gb: most GiB that torch may take of that GPU in this process, for as long as it runs; 0: all.
         Raises BundleError if anything is missing, truncated or does not fit together, BadRequest for another device
         or mode, OutOfMemory if the device is too small.
@@ -136,10 +138,14 @@ class LLaVASeg:
         with suppress(Cancelled):
             self.chat("What do you see?", on_progress=count, should_cancel=lambda: tokens >= 2)
         self.segment_thought(Thought(target="cup", attributes=Attributes("red"), found=True))
+        self._quick = Grounder(quick_segmenter(self.segmenter), self._full.prompt_source)
         self.reset_image()
 
-    def set_image(self, rgb: np.ndarray) -> None:
+    def set_image(self, rgb: np.ndarray, *, quick: bool = False) -> None:
         """Take a new image: uint8 [H, W, 3], RGB, each side 16 to 8192 px. It is copied.
+
+        quick: for a frame that is only followed, in half precision if `warm_up` found that faster here; masks differ by
+        a few pixels of their edges.
 
         SAM's encoder runs now, or begins to and goes on beside the MLLM, which encodes the image at the first command.
         An image that is refused leaves the old one. Raises BadRequest, OutOfMemory (then there is no image); what goes
@@ -148,9 +154,10 @@ class LLaVASeg:
         check_image(rgb)
         self.reset_image()
         image = np.array(rgb, dtype=np.uint8, order="C", copy=True)
+        self._grounder = self._quick if quick else self._full
         try:
             with memory_errors(f"encoding the image of {rgb.shape[1]} x {rgb.shape[0]} px"), torch.inference_mode():
-                self._encoding = self._lane.start(partial(self.segmenter.encode, image))
+                self._encoding = self._lane.start(partial(self._grounder.segmenter.encode, image))
                 self.mllm.set_image(image)
         except BaseException:
             self.reset_image()
@@ -261,7 +268,7 @@ class LLaVASeg:
         points, labels, box = check_prompt(points, labels, box, self.image_shape)
         encoded = self._encoded(encoding)
         with memory_errors("segmenting"), torch.inference_mode():
-            return self.segmenter.segment_prompt(encoded, points=points, labels=labels, box=box)
+            return self._grounder.segmenter.segment_prompt(encoded, points=points, labels=labels, box=box)
 
     def describe(self) -> dict[str, Any]:
         """Names, sizes and devices of the parts, as plain JSON values, for `doctor` and diagnostics."""

@@ -12,7 +12,7 @@ from llavaseg_ros.segmentation.sam import Tapped, TappedSam
 
 @dataclass(frozen=True)
 class EncoderPlace:
-    """dtype: of its weights and its arithmetic; what it gives is float32. offload: on the host between frames, so that
+    """dtype: of its weights and its arithmetic. offload: on the host between frames, so that
     its weights and the language model's need not fit on the device at the same time."""
 
     dtype: torch.dtype = torch.float32
@@ -24,8 +24,8 @@ class EncoderPlace:
         if self.offload:
             encoder.to("cpu")
 
-    def run(self, sam: TappedSam, pixels: torch.Tensor) -> Tapped:
-        """`sam.encode` of float32 [1, 3, h, w] on the device that the pixels are on; float32 comes out."""
+    def run(self, sam: TappedSam, pixels: torch.Tensor, dtype: torch.dtype = torch.float32) -> Tapped:
+        """`sam.encode` of float32 [1, 3, h, w] on the device that the pixels are on; `dtype` comes out."""
         encoder: Any = sam.sam.image_encoder
         if self.offload:
             encoder.to(pixels.device)
@@ -34,7 +34,7 @@ class EncoderPlace:
         finally:
             if self.offload:
                 encoder.to("cpu")
-        return Tapped(tapped.embedding.float(), [tap.float() for tap in tapped.taps])
+        return Tapped(tapped.embedding.to(dtype), [tap.to(dtype) for tap in tapped.taps])
 
     def describe(self) -> str:
         """For diagnostics."""

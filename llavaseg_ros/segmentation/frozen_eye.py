@@ -66,6 +66,16 @@ class FrozenEye(nn.Module):
                 self._seen = (pixels, self._levels(pixels))
             return list(self._seen[1])
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenEye:
+        """A copy that has seen nothing yet: locks cannot be copied, and a kept picture need not be."""
+        twin = FrozenEye.__new__(FrozenEye)
+        nn.Module.__init__(twin)
+        twin.config = self.config
+        for name, module in self._modules.items():
+            twin.add_module(name, copy.deepcopy(module, memo))
+        twin._lock, twin._seen = threading.Lock(), None
+        return twin.eval()
+
     def forget(self) -> None:
         """Free what is kept of the last picture."""
         with self._lock:

@@ -28,7 +28,7 @@ def decode_masks(
     # the same sum for every prompt by itself, with the decoder's code untouched.
     nothing = torch.zeros_like(embedding[:1])
     h, w = embedding.shape[-2:]
-    place = sam.prompt_encoder.get_dense_pe()[..., :h, :w]
+    place = sam.prompt_encoder.get_dense_pe()[..., :h, :w].to(embedding.dtype)
     masks, quality = sam.mask_decoder.predict_masks(
         image_embeddings=nothing,
         image_pe=place,

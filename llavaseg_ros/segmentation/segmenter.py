@@ -53,16 +53,25 @@ class Segmenter:
         device: torch.device | str = "cpu",
         scale: ScoreScale | None = None,
         encoder: EncoderPlace | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Put loaded parts together. adapters, text: both, or neither for a SAM that only gets boxes and points."""
+        """Put loaded parts together. adapters, text: both, or neither for a SAM that only gets boxes and points.
+        dtype: what adapters and mask decoder compute in."""
         self.scale = scale or ScoreScale()
         self.device = torch.device(device)
         self.sam = sam.to(self.device)
         self.adapters = None if adapters is None else adapters.to(self.device).requires_grad_(False).eval()
         self.text = text
         self.sam_name = sam_name
+        self.dtype = dtype
+        keep_places(self.sam.sam.prompt_encoder)
         self.encoder = encoder or EncoderPlace()
-        self.encoder.settle(self.sam.sam.image_encoder)
+        self.encoder.settle(self.encoder_module)
+
+    @property
+    def encoder_module(self) -> Any:
+        """SAM's image encoder."""
+        return self.sam.sam.image_encoder
 
     @classmethod
     def of_sam(
@@ -126,7 +135,7 @@ class Segmenter:
         fit = fit_to(rgb.shape[0], rgb.shape[1], self.sam.img_size, self.sam.multiple)
         with torch.inference_mode():
             pixels = to_pixels(rgb, fit, self.sam.sam.pixel_mean.flatten(), self.sam.sam.pixel_std.flatten())
-            return Encoded(self.encoder.run(self.sam, pixels), fit)
+            return Encoded(self.encoder.run(self.sam, pixels, self.dtype), fit)
 
     def segment(
         self, encoded: Encoded, target: str, attributes: Attributes, box: np.ndarray | None = None
@@ -139,12 +148,12 @@ class Segmenter:
             raise BundleError("this segmenter has no adapters: it takes boxes and points, no words")
         phrases = (target, attributes.color, attributes.shape, attributes.location)
         with torch.inference_mode():
-            words = batch_text([[(k, self.text(p)) for k, p in enumerate(phrases)]])
+            features, *words = batch_text([[(k, self.text(p)) for k, p in enumerate(phrases)]])
             extent = torch.tensor([encoded.fit.extent], device=self.device)
-            out = self.adapters(encoded.tapped.taps, *words, extent)
+            out = self.adapters(encoded.tapped.taps, features.to(self.dtype), *words, extent)
             if box is not None:
                 sparse, _ = self.sam.sam.prompt_encoder(points=None, boxes=self._corners(encoded, box), masks=None)
-                out = replace(out, sparse=torch.cat([sparse, out.sparse], dim=1))
+                out = replace(out, sparse=torch.cat([sparse.to(self.dtype), out.sparse], dim=1))
             logits, quality = steered_masks(self.sam.sam, encoded.tapped.embedding, out)
         presence = float(out.presence.sigmoid()[0])
         score = self.scale(float(quality[0, 0].clamp(0, 1)) * presence)
@@ -172,7 +181,7 @@ class Segmenter:
             sparse, dense = self.sam.sam.prompt_encoder(points=coords, boxes=boxes, masks=None)
             embedding = encoded.tapped.embedding
             dense = dense[..., : embedding.shape[-2], : embedding.shape[-1]]
-            logits, quality = decode_masks(self.sam.sam, embedding, sparse, dense)
+            logits, quality = decode_masks(self.sam.sam, embedding, sparse.to(self.dtype), dense.to(self.dtype))
         return self._segment(logits[0, 0], float(quality[0, 0]), encoded.fit)
 
     def _corners(self, encoded: Encoded, box: np.ndarray) -> torch.Tensor:
@@ -206,7 +215,13 @@ def steered_masks(sam: Any, embedding: torch.Tensor, out: AdapterOutput) -> tupl
     dense = out.dense
     if dense.shape[-2:] != embedding.shape[-2:]:
         dense = torch.nn.functional.interpolate(dense, size=embedding.shape[-2:], mode="bilinear")
-    return decode_masks(sam, embedding, out.sparse, no_mask + dense)
+    return decode_masks(sam, embedding, out.sparse, no_mask.to(dense.dtype) + dense)
+
+
+def keep_places(prompt_encoder: Any) -> None:
+    """Have SAM's frozen prompt encoder compute its map of places once, and not with every mask. In place."""
+    places = prompt_encoder.get_dense_pe().detach()
+    prompt_encoder.get_dense_pe = lambda: places
 
 
 def save_segmenter(folder: Path, sam: Any, sam_config: SmallSamConfig, adapters: AttributeAdapters) -> None:
