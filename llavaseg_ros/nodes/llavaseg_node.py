@@ -18,6 +18,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
+from std_srvs.srv import SetBool
 
 from llavaseg_ros.action import Segment
 from llavaseg_ros.errors import BadRequest, ErrorCode, LLaVASegError, ModelNotReady
@@ -28,6 +29,7 @@ from llavaseg_ros.ros.actions import DeferredActionServer
 from llavaseg_ros.ros.commands import CommandRunner, Limits
 from llavaseg_ros.ros.diagnostics import diagnostic_array
 from llavaseg_ros.ros.dispatch import Dispatcher
+from llavaseg_ros.ros.following import Following
 from llavaseg_ros.ros.inputs import Inputs
 from llavaseg_ros.ros.jobs import Preempted
 from llavaseg_ros.ros.models import Loader, ModelKeeper, Wanted
@@ -36,7 +38,7 @@ from llavaseg_ros.ros.outputs import Outputs
 from llavaseg_ros.ros.process import run_node
 from llavaseg_ros.ros.qos import COMMAND, DIAGNOSTICS, subscription_events
 from llavaseg_ros.ros.sessions import Sessions
-from llavaseg_ros.ros.worker import ModelState, ModelWorker, Policy
+from llavaseg_ros.ros.worker import ModelState, ModelWorker
 from llavaseg_ros.srv import ResetSession, SegmentAtPrompt, SetModel
 
 NODE_NAME = "llavaseg"
@@ -74,7 +76,18 @@ class LLaVASegNode(LifecycleNode):
             limits=self._limits,
             partial=partial(self._outputs.send, "answer"),
         )
-        self._models = ModelKeeper(self.worker, loader, log=self.get_logger().info, new_model=self._runner.forget_image)
+        self.following = Following(
+            self.inputs.images,
+            self._runner,
+            now_ns=lambda: self.get_clock().now().nanoseconds,
+            limits=partial(parameters.follow_limits, self),
+            preempted=lambda: self.worker.wanted,
+            wake=self.worker.wake,
+            publish=self._outputs.publish_followed,
+        )
+        self.inputs.images.on_new = self.following.new_frame
+        self.worker.idle_work = self.following
+        self._models = ModelKeeper(self.worker, loader, log=self.get_logger().info, new_model=self._new_model)
         self._asked: Wanted | None = None
         self._action: DeferredActionServer | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
@@ -104,8 +117,9 @@ class LLaVASegNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to load and warm the model in the worker, unless it is loaded already; return at once."""
         settings = Settings.of(self)
-        self._asked = self._wanted(settings)
+        self._asked = settings.wanted()
         self._models.activate(self._asked, warm=settings.warm_up)
+        self.following.open()
         self.monitor.start_watch()
         result = super().on_activate(state)
         self._state = "active"
@@ -114,6 +128,7 @@ class LLaVASegNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End every command; the model stays loaded."""
         self._state = "inactive"
+        self.following.close()
         self.worker.abandon_all(Preempted("the node was deactivated"))
         return super().on_deactivate(state)
 
@@ -151,6 +166,7 @@ class LLaVASegNode(LifecycleNode):
             limits=self._limits,
             state=lambda: self._state,
             note=self.monitor.note,
+            following=self.following,
         )
         group, own = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
         for message_type, topic, callback in (
@@ -162,6 +178,7 @@ class LLaVASegNode(LifecycleNode):
                 message_type, topic, callback, COMMAND, callback_group=group, event_callbacks=events
             )
         self.create_service(ResetSession, "~/reset_session", self._on_reset, callback_group=group)
+        self.create_service(SetBool, "~/follow", self._on_follow, callback_group=group)
         # Waits for the model: alone in its group, it holds one of the executor's threads at most.
         self.create_service(SegmentAtPrompt, "~/segment_at_prompt", dispatcher.on_prompt, callback_group=own)
         own = MutuallyExclusiveCallbackGroup()
@@ -176,37 +193,33 @@ class LLaVASegNode(LifecycleNode):
         return action
 
     def _release(self) -> None:
+        self.following.close()
         self.inputs.close()
         self._outputs.close()
         self._runner.forget_image()
         self.sessions.reset("*")
 
-    @staticmethod
-    def _wanted(settings: Settings) -> Wanted:
-        return Wanted(settings.model, settings.device, settings.mode, settings.gpu_memory_limit_gb)
-
     def _limits(self) -> Limits:
-        settings = Settings.of(self)
-        return Limits(
-            max_targets=settings.max_targets,
-            timeout_s=settings.timeout_s,
-            policy=Policy(settings.queue_policy),
-            queue_depth=settings.queue_depth,
-            max_image_age_s=settings.sync_max_image_age_s,
-            wait_for_image_s=settings.sync_wait_for_image_s,
-            history_length=settings.session_history_length,
-            partial_answers=settings.partial_answers,
-        )
+        return Settings.of(self).limits()
 
     def _on_reset(self, request: Any, response: Any) -> Any:
         response.success, response.message = self.sessions.reset(request.session_id)
         return response
 
+    def _on_follow(self, request: Any, response: Any) -> Any:
+        result = self.set_parameters([Parameter("follow.enabled", value=bool(request.data))])[0]
+        response.success, response.message = bool(result.successful), result.reason or self.following.state
+        return response
+
+    def _new_model(self) -> None:
+        self._runner.forget_image()
+        self.following.new_model()
+
     def _on_set_model(self, request: Any, response: Any) -> Any:
         """Waits until the new model serves or has failed; commands go on meanwhile."""
         settings = Settings.of(self)
         model, device = request.model.strip(), request.device.strip() or settings.device
-        wanted = replace(self._wanted(settings), model=model, device=device)
+        wanted = replace(settings.wanted(), model=model, device=device)
         outcome: Queue[LLaVASegError | None] = Queue()
         try:
             for name, value in (("model", wanted.model), ("device", wanted.device)):
@@ -236,7 +249,7 @@ class LLaVASegNode(LifecycleNode):
 
     def _follow_parameters(self, settings: Settings) -> None:
         """The model's parameters were set while active: exchange the model, or put the parameters back."""
-        serving, wanted = self._models.serving, self._wanted(settings)
+        serving, wanted = self._models.serving, settings.wanted()
         # Only what was set since the last look: the service changes the model first and the parameters then.
         if wanted == self._asked or self.worker.swapping or self.worker.state is ModelState.LOADING:
             return
@@ -272,6 +285,7 @@ class LLaVASegNode(LifecycleNode):
     def _diagnose(self) -> None:
         snapshot = self.monitor.snapshot(
             self.inputs,
+            self.following,
             lifecycle=self._state,
             model=self.worker.describe() or self._models.description,  # a served model's state changes
             max_image_age_s=Settings.of(self).sync_max_image_age_s,

@@ -11,6 +11,9 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from llavaseg_ros.ros.commands import Limits
+from llavaseg_ros.ros.following import FollowLimits
+from llavaseg_ros.ros.models import Wanted
 from llavaseg_ros.ros.worker import Policy
 
 
@@ -102,6 +105,19 @@ SPECS = (
     ),
     Spec("queue.depth", 8, "Most commands that wait under the policy 'queue'.", (1, 1000)),
     Spec("session.history_length", 0, "Earlier turns of a session that go to the model with a command.", (0, 50)),
+    Spec(
+        "follow.enabled",
+        False,
+        "Follow: after a command that found a target, every new frame gets its mask without the language model. "
+        "The service ~/follow sets it.",
+    ),
+    Spec(
+        "follow.relook_after_s",
+        2.0,
+        "Reason again about the command when its target has been lost for this many seconds, and again after each "
+        "such time; 0 = never.",
+        (0, 3600),
+    ),
     Spec("sync.max_image_age_s", 1.0, "Refuse images with a stamp older than this, s; 0 = any age.", (0, 3600)),
     Spec("sync.wait_for_image_s", 1.0, "Let a command wait this many seconds for a fresh enough image.", (0, 60)),
     Spec("sync.ring_size", 10, "Frames that are kept for commands which name an image by its stamp.", (1, 100)),
@@ -134,15 +150,48 @@ class Settings:
     queue_policy: str
     queue_depth: int
     session_history_length: int
+    follow_enabled: bool
+    follow_relook_after_s: float
     sync_max_image_age_s: float
     sync_wait_for_image_s: float
     sync_ring_size: int
     diagnostics_no_image_warning_s: float
 
+    def wanted(self) -> Wanted:
+        """The model to load."""
+        return Wanted(self.model, self.device, self.mode, self.gpu_memory_limit_gb)
+
+    def limits(self) -> Limits:
+        """What a command obeys."""
+        return Limits(
+            max_targets=self.max_targets,
+            timeout_s=self.timeout_s,
+            policy=Policy(self.queue_policy),
+            queue_depth=self.queue_depth,
+            max_image_age_s=self.sync_max_image_age_s,
+            wait_for_image_s=self.sync_wait_for_image_s,
+            history_length=self.session_history_length,
+            partial_answers=self.partial_answers,
+        )
+
     @classmethod
     def of(cls, node: Node) -> Settings:
         """Read all parameters of a node that has declared them."""
         return cls(**{spec.name.replace(".", "_"): node.get_parameter(spec.name).value for spec in SPECS})
+
+
+def follow_limits(node: Node) -> FollowLimits:
+    """What following obeys. Read many times a second, hence not by way of all parameters."""
+
+    def value(name: str) -> Any:
+        return node.get_parameter(name).value
+
+    return FollowLimits(
+        enabled=value("follow.enabled"),
+        relook_after_s=value("follow.relook_after_s"),
+        max_image_age_s=value("sync.max_image_age_s"),
+        timeout_s=value("timeout_s"),
+    )
 
 
 def declare(node: Node) -> None:

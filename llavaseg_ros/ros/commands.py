@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 
 from llavaseg_ros.errors import BadRequest, Cancelled, LLaVASegError
 from llavaseg_ros.msg import Answer, TargetMaskArray
+from llavaseg_ros.reasoning.base import Message
 from llavaseg_ros.ros import messages
 from llavaseg_ros.ros.cdr import RawMessage
 from llavaseg_ros.ros.convert import to_rgb
@@ -45,7 +46,7 @@ class Limits:
 
 @dataclass
 class Request:
-    """One command, from a topic or from the action. `header` and `shape` are filled in when its frame is known.
+    """One command, from a topic or from the action. The fields from `header` on are filled in when its frame is known.
 
     image: the image that came with the goal; None = a camera frame, the one with `image_stamp_ns` (0 = the newest).
     feedback: called with (stage, partial text) from the worker's thread.
@@ -60,6 +61,8 @@ class Request:
     feedback: Callable[[Stage, str], None] | None = None
     header: Header | None = None
     shape: tuple[int, int] | None = None
+    frame: Frame | None = None
+    history: list[Message] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,12 @@ class CommandRunner:
     def run(self, model: Any, job: Job, request: Request) -> tuple[Result, np.ndarray]:
         """Do one command. Returns the core's result and the RGB image; raises what the model raises."""
         limits = self._limits()
-        frame = self._choose(request, job, limits)
-        rgb = self._encode(model, frame, request)
+        request.frame = self._choose(request, job, limits)
+        rgb = self._encode(model, request.frame, request)
+        request.history = self._sessions.history(request.session_id, limits.history_length)
         result = model.segment(
             request.text,
-            history=self._sessions.history(request.session_id, limits.history_length),
+            history=request.history,
             on_progress=self._progress(request, job, limits.partial_answers),
             should_cancel=job.should_cancel,
         )
@@ -116,6 +120,10 @@ class CommandRunner:
             raise Cancelled("canceled")
         messages.check_result(result, (rgb.shape[0], rgb.shape[1]))
         return result, rgb
+
+    def encode(self, model: Any, frame: Frame) -> tuple[np.ndarray, Header]:
+        """Give a frame to the model, unless it has it already. Returns its RGB image and its header."""
+        return self._encode(model, frame, None), self._header
 
     def run_prompt(self, model: Any, job: Job, request: Any) -> tuple[Segment, Header]:
         """Segment at points or a box, on the frame that is encoded, or on the newest one when none is."""

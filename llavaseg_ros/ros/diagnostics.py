@@ -32,6 +32,11 @@ class Snapshot:
     last_latency_s: float | None
     last_error: str
     max_image_age_s: float
+    follow_state: str
+    followed: int
+    follow_dropped: int
+    follow_rate_hz: float
+    follow_lost_s: float
 
 
 def level_of(now: Snapshot) -> tuple[bytes, str]:
@@ -49,7 +54,11 @@ def level_of(now: Snapshot) -> tuple[bytes, str]:
         return DiagnosticStatus.WARN, "no image has come yet"
     if 0 < now.max_image_age_s < now.image_age_s:
         return DiagnosticStatus.WARN, f"the newest image is {now.image_age_s:.1f} s old"
-    return DiagnosticStatus.OK, "working on a command" if now.busy else "ready"
+    if now.busy:
+        return DiagnosticStatus.OK, "working on a command"
+    if now.follow_state == "lost":
+        return DiagnosticStatus.WARN, f"the target that is followed has been lost for {now.follow_lost_s:.1f} s"
+    return DiagnosticStatus.OK, "following" if now.follow_state == "following" else "ready"
 
 
 def diagnostic_array(now: Snapshot, name: str, stamp: Time) -> DiagnosticArray:
@@ -69,6 +78,11 @@ def diagnostic_array(now: Snapshot, name: str, stamp: Time) -> DiagnosticArray:
         "failed commands": str(now.failed),
         "last latency [s]": _number(now.last_latency_s),
         "last error": now.last_error or "none",
+        "follow state": now.follow_state,
+        "followed frames": str(now.followed),
+        "dropped frames": str(now.follow_dropped),
+        "follow rate [Hz]": f"{now.follow_rate_hz:.1f}",
+        "target lost for [s]": f"{now.follow_lost_s:.1f}",
         "resident memory [MB]": f"{resident_mb():.0f}",
         **_flat("model", now.model),
     }

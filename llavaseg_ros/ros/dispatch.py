@@ -18,6 +18,7 @@ from llavaseg_ros.msg import Command
 from llavaseg_ros.ros import messages
 from llavaseg_ros.ros.actions import DeferredActionServer
 from llavaseg_ros.ros.commands import CommandRunner, Limits, Outcome, Request, check_request, request_of_goal
+from llavaseg_ros.ros.following import Following
 from llavaseg_ros.ros.jobs import ClientCancel, Job, as_error
 from llavaseg_ros.ros.outputs import Outputs
 from llavaseg_ros.ros.worker import ModelWorker
@@ -29,7 +30,8 @@ Done = Callable[[Outcome, LLaVASegError | None], None]
 class Dispatcher:
     """Puts commands in line for the worker, and sends out what they end with.
 
-    state: the node's lifecycle state. note: called with every outcome, for logs and diagnostics.
+    state: the node's lifecycle state. note: called with every outcome, for logs and diagnostics. following: learns from
+    every outcome what to follow.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class Dispatcher:
         limits: Callable[[], Limits],
         state: Callable[[], str],
         note: Callable[[Outcome], None],
+        following: Following,
     ) -> None:
         self._worker, self._runner, self._outputs = worker, runner, outputs
-        self._limits, self._state, self._note = limits, state, note
+        self._limits, self._state, self._note, self._following = limits, state, note, following
         self._goals: dict[bytes, Job] = {}
 
     def on_command(self, msg: Command) -> None:
@@ -129,12 +132,14 @@ class Dispatcher:
                 error = as_error(raised)
                 outcome = self._runner.outcome(request, job, None, error)
             try:
-                self._outputs.publish(outcome)
+                self._following.command_ended(request, outcome)
+                self._outputs.publish(outcome, masks=not self._following.holds_masks(outcome))
                 self._note(outcome)
             finally:
                 if done is not None:
                     done(outcome, error)
-            self._outputs.publish_overlay(outcome)
+            if outcome.rgb is not None and outcome.result is not None and outcome.masks is not None:
+                self._outputs.publish_overlay(outcome.rgb, outcome.result, outcome.masks, outcome.answer.text)
 
         job = Job(
             lambda model, job: self._runner.run(model, job, request), finish, timeout_s=timeout_s, started=started

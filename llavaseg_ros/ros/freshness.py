@@ -45,6 +45,8 @@ class FrameStore:
         self._newest: Frame | None = None
         self._count = 0
         self._changed = threading.Condition()
+        self.on_new: Callable[[], None] = lambda: None
+        """Called after each frame, by the thread that put it there. Must return at once."""
 
     def put(self, msg: Any, stamp_ns: int, now_ns: int) -> Frame:
         """Keep a message. Clears the ring first when time has jumped back. Costs microseconds."""
@@ -58,6 +60,7 @@ class FrameStore:
             if self._newest is None or stamp_ns == 0 or stamp_ns >= self._newest.stamp_ns:
                 self._newest = frame
             self._changed.notify_all()
+        self.on_new()
         return frame
 
     @property

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from llavaseg_ros.errors import Cancelled, ErrorCode, LLaVASegError, OutOfMemory
 
@@ -116,6 +116,18 @@ class Job:
         except Exception:
             log.exception("the outcome of a command could not be delivered")
         return True
+
+
+class IdleWork(Protocol):
+    """What the model does when no command waits for it. Both are called in the worker's thread."""
+
+    def ready(self) -> bool:
+        """There is something to do. Must return at once; called under the worker's lock."""
+        ...
+
+    def run(self, model: Any) -> None:
+        """Do one short piece of it: a command that comes meanwhile waits for its end."""
+        ...
 
 
 def as_error(raised: BaseException) -> LLaVASegError:

@@ -11,6 +11,7 @@ from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.ros import messages
 from llavaseg_ros.ros.commands import Outcome
 from llavaseg_ros.ros.diagnostics import Snapshot
+from llavaseg_ros.ros.following import Following
 from llavaseg_ros.ros.inputs import Inputs
 from llavaseg_ros.ros.worker import ModelState, ModelWorker
 
@@ -22,6 +23,7 @@ class Monitor:
 
     def __init__(self, node: Node, worker: ModelWorker) -> None:
         self._node, self._worker = node, worker
+        self._followed = 0
         self._commands = self._failed = 0
         self._latency_s: float | None = None
         self._error = ""
@@ -60,18 +62,22 @@ class Monitor:
                 f"no image on {inputs.image_topic} for {silence:.0f} s; the topic has {publishers} publishers"
             )
 
-    def snapshot(self, inputs: Inputs, *, lifecycle: str, model: dict[str, Any], max_image_age_s: float) -> Snapshot:
+    def snapshot(
+        self, inputs: Inputs, following: Following, *, lifecycle: str, model: dict[str, Any], max_image_age_s: float
+    ) -> Snapshot:
         """What stands in /diagnostics now."""
         now, now_ns = time.monotonic(), self._node.get_clock().now().nanoseconds
         newest, depth, count = inputs.images.newest, inputs.depth.newest, inputs.images.count
         (then, before), self._rate = self._rate, (now, count)
+        passed_s = max(1e-3, now - then)
+        followed_before, self._followed = self._followed, following.followed
         return Snapshot(
             lifecycle=lifecycle,
             model_state=self._worker.state,
             model_error=self._worker.error,
             model=model if self._worker.state is ModelState.READY else {},
             image_age_s=newest.age_s(now_ns) if newest else None,
-            image_rate_hz=(count - before) / max(1e-3, now - then),
+            image_rate_hz=(count - before) / passed_s,
             images=count,
             broken_images=inputs.broken,
             depth_age_s=depth.age_s(now_ns) if depth else None,
@@ -82,4 +88,9 @@ class Monitor:
             last_latency_s=self._latency_s,
             last_error=self._error,
             max_image_age_s=max_image_age_s,
+            follow_state=following.state,
+            followed=self._followed,
+            follow_dropped=following.dropped,
+            follow_rate_hz=(self._followed - followed_before) / passed_s,
+            follow_lost_s=following.lost_s,
         )

@@ -14,6 +14,7 @@ from llavaseg_ros.msg import Answer, TargetMaskArray
 from llavaseg_ros.ros.commands import Outcome
 from llavaseg_ros.ros.convert import mask_to_image, rgb_to_image
 from llavaseg_ros.ros.qos import LATCHED, NO_PUBLISHER_EVENTS
+from llavaseg_ros.types import Result
 
 TOPICS: dict[str, type[Any]] = {
     "mask": Image,
@@ -50,27 +51,32 @@ class Outputs:
         if publisher is not None:
             publisher.publish(msg)
 
-    def publish(self, outcome: Outcome) -> None:
+    def publish(self, outcome: Outcome, *, masks: bool = True) -> None:
         """Masks first, then the answer, so that whoever waits for the answer has the masks already."""
-        if outcome.masks is not None and outcome.shape is not None:
-            best = outcome.best_mask
-            if best is None:
-                # Takes the place of the last target's mask, so that nobody who comes later takes that for current.
-                best = mask_to_image(np.zeros(outcome.shape, np.bool_), outcome.masks.header)
-            self.send("masks", outcome.masks)
-            self.send("mask", best)
+        if masks and outcome.masks is not None and outcome.shape is not None:
+            self.publish_masks(outcome.masks, outcome.shape)
         self.send("answer", outcome.answer)
         self.send("answer_text", String(data=outcome.answer.text or f"Error: {outcome.answer.error_msg}"))
 
-    def publish_overlay(self, outcome: Outcome) -> bool:
+    def publish_masks(self, masks: TargetMaskArray, shape: tuple[int, int]) -> None:
+        """The masks of one frame of this height and width, and the best one by itself."""
+        # An all-zero mask takes the place of the last target's, so that nobody who comes later takes that for current.
+        best = masks.targets[0].mask if masks.targets else mask_to_image(np.zeros(shape, np.bool_), masks.header)
+        self.send("masks", masks)
+        self.send("mask", best)
+
+    def publish_followed(self, masks: TargetMaskArray, rgb: np.ndarray, result: Result) -> None:
+        """What follow mode has for one frame: no answer. No targets: it is lost."""
+        self.publish_masks(masks, (rgb.shape[0], rgb.shape[1]))
+        self.publish_overlay(rgb, result, masks, result.answer if masks.targets else f"lost: {result.thought.target}")
+
+    def publish_overlay(self, rgb: np.ndarray, result: Result, masks: TargetMaskArray, text: str) -> bool:
         """Draw and publish the overlay if somebody listens. True when it went out."""
-        if outcome.rgb is None or outcome.result is None or outcome.masks is None:
-            return False
         publisher = self._publishers.get("overlay")
         if publisher is None or publisher.get_subscription_count() == 0:
             return False
-        masks = [segment.mask for segment in outcome.result.segments if segment.mask.any()]
-        labels = [target.label for target in outcome.masks.targets]
-        picture = viz.draw_overlay(outcome.rgb, masks[: len(labels)], labels, outcome.answer.text)
-        publisher.publish(rgb_to_image(picture, outcome.masks.header))
+        drawn = [segment.mask for segment in result.segments if segment.mask.any()]
+        labels = [target.label for target in masks.targets]
+        picture = viz.draw_overlay(rgb, drawn[: len(labels)], labels, text)
+        publisher.publish(rgb_to_image(picture, masks.header))
         return True

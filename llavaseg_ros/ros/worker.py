@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any
 
 from llavaseg_ros.errors import LLaVASegError, ModelNotReady
-from llavaseg_ros.ros.jobs import Busy, Job, Preempted, as_error
+from llavaseg_ros.ros.jobs import Busy, IdleWork, Job, Preempted, as_error
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class ModelWorker:
         self.depth = 8
         self.state = ModelState.UNLOADED
         self.error = ""
+        self.idle_work: IdleWork | None = None
         self._model: Any = None
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
@@ -77,6 +78,16 @@ class ModelWorker:
     def running(self) -> Job | None:
         """The job that the model works on."""
         return self._running
+
+    @property
+    def wanted(self) -> bool:
+        """Something waits for the model: idle work has to give way."""
+        return self._stopping or bool(self._errands) or bool(self._waiting)
+
+    def wake(self) -> None:
+        """Ask the idle work whether it is ready. From any thread; returns at once."""
+        with self._wake:
+            self._wake.notify_all()
 
     def describe(self) -> dict[str, Any]:
         """What the loaded model says of itself, or an empty dict. Never waits for the model."""
@@ -194,17 +205,19 @@ class ModelWorker:
     def _work(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._stopping or bool(self._errands) or bool(self._waiting))
+                self._wake.wait_for(lambda: self.wanted or self._idle_work_is_ready())
                 if self._stopping:
                     break
                 errand = self._errands.popleft() if self._errands else None
                 if errand is None:
-                    self._running = self._waiting.popleft()
+                    self._running = self._waiting.popleft() if self._waiting else None
             if errand is not None:
                 errand()
                 continue
             job = self._running
-            assert job is not None
+            if job is None:
+                self._do_idle_work()
+                continue
             try:
                 job.start(self._model)
             except BaseException as raised:  # SystemExit and the like, out of a library: the thread must live on
@@ -213,6 +226,16 @@ class ModelWorker:
                 with self._wake:
                     self._running = None
         self._model = None
+
+    def _idle_work_is_ready(self) -> bool:
+        return self.idle_work is not None and self.state is ModelState.READY and self.idle_work.ready()
+
+    def _do_idle_work(self) -> None:
+        assert self.idle_work is not None
+        try:
+            self.idle_work.run(self._model)
+        except BaseException:  # as with jobs: the thread must live on
+            log.exception("idle work failed")
 
     def _load(self, loader: Callable[[], Any], generation: int, done: Callable[[], None] | None) -> None:
         if generation == self._generation:  # else a newer load, or an unload, waits in line already

@@ -50,6 +50,7 @@ class ScriptedPipeline:
     """The methods of `LLaVASeg`, with a script.
 
     A command that holds "banana" is not found, one that ends with "?" is a question, any other finds the red pixels.
+    follow finds the red pixels, too, and takes follow_s.
     tokens, token_s: length and pace of the reasoning. encode_s: time of `set_image`.
     on_segment: called first with the command; may raise, block, or return another Result.
     polls: whether should_cancel is asked (False: a model that hangs until `token_s * tokens` is over).
@@ -60,7 +61,9 @@ class ScriptedPipeline:
     encode_s: float = 0.0
     polls: bool = True
     on_segment: Callable[[str, np.ndarray], Result | None] | None = None
+    follow_s: float = 0.0
     on_image: Callable[[np.ndarray], None] | None = None
+    followed: list[tuple[Result, float]] = field(default_factory=list)
     images: list[np.ndarray] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     histories: list[list[Any]] = field(default_factory=list)
@@ -130,6 +133,17 @@ class ScriptedPipeline:
         attributes = Attributes("red", "cylinder with a handle", "front left")
         thought = Thought("red mug", attributes, "The red mug.", "I see a red mug.", True)
         return Result(command, thought, thought.answer, True, (make_segment(red_mask(rgb)),), 0.97, seconds)
+
+    def follow(self, last: Result, *, gap_s: float = 0.1) -> Result:
+        self.threads.add(threading.current_thread().name)
+        assert last.found and self.image_shape is not None
+        self.followed.append((last, gap_s))
+        time.sleep(self.follow_s)
+        segment = make_segment(red_mask(self.images[-1]))
+        seconds = {"encode": 0.0, "reason": 0.0, "segment": 0.0}
+        if not segment.mask.any():
+            return Result(last.command, last.thought, last.answer, False, (), 0.1, seconds, ErrorCode.NOT_FOUND)
+        return Result(last.command, last.thought, last.answer, True, (segment,), 0.97, seconds)
 
     def segment_prompt(self, *, points: Any = None, labels: Any = None, box: Any = None) -> Segment:
         from llavaseg_ros.pipeline import check_prompt

@@ -1,0 +1,240 @@
+"""Follow mode: after a command that found a target, every new camera frame gets its mask without the language model.
+
+Work for the worker's thread when nothing else waits for it (`jobs.IdleWork`): commands go before, frames that came
+meanwhile are dropped and counted, the newest is served. Knows messages, but neither a node nor a publisher.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from std_msgs.msg import Header
+
+from llavaseg_ros.errors import Cancelled, NoImage, StaleImage
+from llavaseg_ros.msg import TargetMaskArray
+from llavaseg_ros.ros import messages
+from llavaseg_ros.ros.commands import CommandRunner, Outcome, Request
+from llavaseg_ros.ros.freshness import NS, Frame, FrameStore
+from llavaseg_ros.ros.jobs import as_error
+from llavaseg_ros.types import Result
+
+log = logging.getLogger(__name__)
+
+Publish = Callable[[TargetMaskArray, np.ndarray, Result], None]
+"""Called in the worker's thread with the masks of one frame, its RGB image, and the core's result."""
+
+
+@dataclass(frozen=True)
+class FollowLimits:
+    """The parameters that following obeys, as they were when a frame was looked at."""
+
+    enabled: bool
+    relook_after_s: float
+    max_image_age_s: float
+    timeout_s: float
+
+
+@dataclass
+class Target:
+    """What is followed. last: the newest result that was found, on a frame of the time seen_ns.
+
+    lost_at: when it was lost; relook_at: when reasoning is due. Both on the monotonic clock, None while it is seen.
+    """
+
+    request: Request
+    last: Result
+    seen_ns: int
+    lost_at: float | None = None
+    relook_at: float | None = None
+
+
+class Following:
+    """What is followed, and the next step of it. See the module's text.
+
+    preempted: whether the worker is wanted elsewhere; polled while reasoning runs again. wake: has the worker ask for
+    work. publish must not block for long: `close` waits for it.
+    """
+
+    def __init__(
+        self,
+        frames: FrameStore,
+        runner: CommandRunner,
+        *,
+        now_ns: Callable[[], int],
+        limits: Callable[[], FollowLimits],
+        preempted: Callable[[], bool],
+        wake: Callable[[], None],
+        publish: Publish,
+    ) -> None:
+        self._frames, self._runner = frames, runner
+        self._now_ns, self._limits, self._preempted, self._wake = now_ns, limits, preempted, wake
+        self._publish = publish
+        self._target: Target | None = None
+        self._open = False
+        self._served = 0
+        # Held while masks go out, so that none does once `close` has returned.
+        self._lock = threading.Lock()
+        self.followed = self.dropped = 0
+
+    @property
+    def state(self) -> str:
+        """off (or not active), idle (nothing to follow yet), following, lost."""
+        target = self._target
+        if not self._open or not self._limits().enabled:
+            return "off"
+        if target is None:
+            return "idle"
+        return "following" if target.lost_at is None else "lost"
+
+    @property
+    def lost_s(self) -> float:
+        """Seconds since the target was lost; 0 while it is seen, or nothing is followed."""
+        target = self._target
+        lost_at = None if target is None else target.lost_at
+        return 0.0 if lost_at is None else time.monotonic() - lost_at
+
+    def open(self) -> None:
+        """The node is active: commands that find a target from now on are followed."""
+        with self._lock:
+            self._open = True
+
+    def close(self) -> None:
+        """Forget what is followed. Nothing is published when this has returned, until `open`."""
+        with self._lock:
+            self._open, self._target = False, None
+
+    def new_model(self) -> None:
+        """Another model serves: it reasons by itself about the command that is followed."""
+        with self._lock:
+            if self._target is not None:
+                self._target.relook_at = time.monotonic()
+
+    def new_frame(self) -> None:
+        """A frame has come. Called by the image callback: costs microseconds."""
+        if self._target is not None:
+            self._wake()
+
+    def holds_masks(self, outcome: Outcome) -> bool:
+        """A plain question was answered while a target is followed: its empty masks must not wipe the target's."""
+        question = outcome.result is not None and outcome.result.thought.is_question
+        return question and self.state in ("following", "lost")
+
+    def command_ended(self, request: Request, outcome: Outcome) -> None:
+        """Follow the target that a command found; also while following is off, for when it is switched on.
+
+        One that cleared the masks (not found, failed) ends the following: else the old target would come out as if it
+        were the answer. A plain question does not, nor does a goal with an image of its own, nor a preempted command.
+        """
+        if outcome.masks is None or request.image is not None:
+            return
+        result = outcome.result
+        if result is not None and result.thought.is_question:
+            return
+        with self._lock:
+            self._target = None
+            if self._open and result is not None and request.frame is not None and outcome.masks.targets:
+                frame, newest = request.frame, self._frames.newest
+                # What came while the command ran is no frame that following dropped.
+                self._served = max(frame.number, newest.number - 1 if newest is not None else 0)
+                self._target = Target(request, result, _time_ns(frame))
+
+    def ready(self) -> bool:
+        """There is a target and a frame that has not been looked at. In the worker's thread, under its lock."""
+        newest = self._frames.newest if self._target is not None else None
+        return newest is not None and newest.number > self._served and self._limits().enabled
+
+    def run(self, model: Any) -> None:
+        """Look at the newest frame. In the worker's thread."""
+        target, limits, newest = self._target, self._limits(), self._frames.newest
+        if target is None or newest is None:
+            return
+        before, self._served = self._served, newest.number
+        try:
+            frame = self._frames.read_latest(self._now_ns(), limits.max_image_age_s)
+            self._served = frame.number
+            self.dropped += max(0, frame.number - before - 1)
+            rgb, header = self._runner.encode(model, frame)
+        except (NoImage, StaleImage):
+            return
+        except Exception as raised:
+            log.warning("follow: a frame cannot be looked at: %s", as_error(raised))
+            self.dropped += 1
+            return
+        result = self._look(model, target, frame, rgb, limits)
+        with self._lock:
+            if self._target is target and self._limits().enabled:
+                self._note(target, frame, result, limits)
+                self._send(target, result or target.last, header, rgb, seen=result is not None)
+
+    def _look(self, model: Any, target: Target, frame: Frame, rgb: np.ndarray, limits: FollowLimits) -> Result | None:
+        """The target on the frame that is encoded; None when it is not there. Reasons again when that is due."""
+        try:
+            result = None
+            if target.lost_at is not None or target.relook_at is None:
+                gap_s = max(0.0, (_time_ns(frame) - target.seen_ns) / NS)
+                result = _checked(model.follow(target.last, gap_s=gap_s), rgb)
+            if result is None and target.relook_at is not None and time.monotonic() >= target.relook_at:
+                result = self._relook(model, target, rgb, limits)
+        except Cancelled:
+            return None
+        except Exception as raised:
+            log.warning("follow: %s", as_error(raised))
+            return None
+        return result
+
+    def _relook(self, model: Any, target: Target, rgb: np.ndarray, limits: FollowLimits) -> Result | None:
+        """The same command again. Ends as soon as the worker is wanted elsewhere, or the target is not wanted."""
+        end = time.monotonic() + limits.timeout_s
+        log.info("follow: looking again for %r", target.request.text[:80])
+        try:
+            result = model.segment(
+                target.request.text,
+                history=target.request.history,
+                should_cancel=lambda: (
+                    self._preempted()
+                    or self._target is not target
+                    or not self._limits().enabled
+                    or time.monotonic() > end
+                ),
+            )
+        finally:
+            target.relook_at = None  # and again after the same time
+        return _checked(result, rgb)
+
+    def _note(self, target: Target, frame: Frame, result: Result | None, limits: FollowLimits) -> None:
+        self.followed += 1
+        if result is not None:
+            if target.lost_at is not None:
+                log.info("follow: %r is found again after %.1f s", result.thought.target, self.lost_s)
+            target.last, target.seen_ns = result, _time_ns(frame)
+            target.lost_at = target.relook_at = None
+            return
+        now = time.monotonic()
+        if target.lost_at is None:
+            log.info("follow: %r is lost", target.last.thought.target)
+            target.lost_at = now
+        if target.relook_at is None and limits.relook_after_s > 0:
+            target.relook_at = now + limits.relook_after_s
+
+    def _send(self, target: Target, result: Result, header: Header, rgb: np.ndarray, *, seen: bool) -> None:
+        """One target with id 1, the one whose mask `follow` is given; or none, so that no old mask passes for new."""
+        request = target.request
+        masks = messages.target_masks(result, header, request.command_id, max_targets=1 if seen else 0)
+        masks.command = messages.clean(request.text)
+        self._publish(masks, rgb, result)
+
+
+def _checked(result: Result, rgb: np.ndarray) -> Result | None:
+    """The result if it has a mask. Raises LLaVASegError when it must not reach a planner."""
+    messages.check_result(result, (rgb.shape[0], rgb.shape[1]))
+    return result if result.found and result.segments[0].mask.any() else None
+
+
+def _time_ns(frame: Frame) -> int:
+    return frame.stamp_ns or frame.arrived_ns
