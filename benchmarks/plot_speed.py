@@ -16,7 +16,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from llavaseg_ros.bench.figures import Figure, bar_text, memory_lines, value_text
+from llavaseg_ros.bench.figures import Figure, bar_text, busy_note, memory_lines, value_text
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
@@ -128,22 +128,20 @@ def line(
 
 
 def scatter(axes: Axes, replies: list[list[float]], subject: str, color: str) -> None:
-    """Replies as dots, and the line through them."""
-    if len(replies) < 2:
+    """Replies as dots, and the line of the median price of a token."""
+    if not replies:
         return
-    count, seconds = np.array(replies).T
-    slope, start = slope_of(replies)
-    name = {"plain": "plain way", "ours": "ours"}[subject]
-    axes.scatter(count, seconds, s=5, color=color, alpha=0.35, linewidths=0)
-    ends = np.array([count.min(), count.max()])
-    axes.plot(ends, start + slope * ends, color=color, label=f"{name}, {1e3 * slope:.1f} ms a token")
-
-
-def slope_of(replies: list[list[float]]) -> tuple[float, float]:
-    """Seconds a token, and seconds of no token, of the line through (tokens, seconds)."""
     tokens, seconds = np.array(replies).T
-    slope, start = np.polyfit(tokens, seconds, 1)
-    return float(slope), float(start)
+    price = token_seconds(replies)
+    name = {"plain": "plain way", "ours": "ours"}[subject]
+    axes.scatter(tokens, seconds, s=5, color=color, alpha=0.35, linewidths=0)
+    ends = np.array([1, tokens.max()])
+    axes.plot(ends, price * (ends - 1), color=color, label=f"{name}, {1e3 * price:.1f} ms a token")
+
+
+def token_seconds(replies: list[list[float]]) -> float:
+    """Seconds a token after the first, median over replies of (tokens, seconds from the first token on)."""
+    return float(np.median([seconds / (tokens - 1) for tokens, seconds in replies if tokens > 1]))
 
 
 def tables(report: dict[str, Any]) -> str:
@@ -151,8 +149,9 @@ def tables(report: dict[str, Any]) -> str:
     on, same, plan = report["machine"], report["same"], report["plan"]
     lines = [
         f"{on['time'][:10]}: {report['model']['name']} on {on['gpu'] or on['cpu']}, {on['cores']} cores, "
-        f"{on['threads']} torch threads, torch {on['torch']}, transformers {on['transformers']}. {plan['rounds']} rounds, 640 x 480. "
-        f"Load average {on['load_at_start']} at the start and {on['load_at_end']} at the end.",
+        f"{on['threads']} torch threads, torch {on['torch']}, transformers {on['transformers']}. "
+        f"{plan['rounds']} rounds, 640 x 480. Load average {on['load_at_start']} at the start, {on['load_at_end']} at "
+        "the end.",
         "",
         "| | against | that | ours | ratio (quartiles) | bar | moonshot | |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -162,15 +161,17 @@ def tables(report: dict[str, Any]) -> str:
         ratio = "-" if row.ratio is None else f"**{row.ratio:.1f}x** ({row.low:.1f} to {row.high:.1f})"
         cells = (row.title, row.against, value_text(row, row.that), value_text(row, row.this), ratio)
         lines.append(f"| {' | '.join((*cells, bar_text(row, row.bar), bar_text(row, row.moonshot), row.verdict))} |")
+    if note := busy_note(on):
+        lines[1:1] = ["", f"**Preliminary**: {note}."]
     lines += [
         "",
-        f"Same answers: {same['equal']} of {same['replies']} equal word by word; {same['masks']} masks overlap by at "
+        f"- Same answers: {same['equal']} of {same['replies']} equal word by word; {same['masks']} masks overlap by at "
         f"least {same['lowest_iou']:.4f} (IoU).",
-        *(f"{line[0].upper()}{line[1:]}." for line in memory_lines(report["memory"])),
+        *(f"- {line[0].upper()}{line[1:]}." for line in memory_lines(report["memory"])),
     ]
     for subject, name in (("plain", "the plain way"), ("ours", "ours")):
-        if len(replies := report["replies"].get(subject, [])) > 1:
-            lines.append(f"A token of a reply costs {1e3 * slope_of(replies)[0]:.1f} ms, {name}.")
+        if replies := report["replies"].get(subject):
+            lines.append(f"- A token of a reply, {name}: {1e3 * token_seconds(replies):.1f} ms, median of all replies.")
     return "\n".join(lines)
 
 

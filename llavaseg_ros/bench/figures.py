@@ -197,12 +197,22 @@ def text(report: dict[str, Any]) -> str:
         f"followed: a mask on {report['followed']['masks']} of {report['followed']['frames']} frames",
         *memory_lines(report["memory"]),
     ]
+    if note := busy_note(on):
+        lines.append(f"warning: {note}")
     if same["equal"] < same["replies"] or same["lowest_iou"] < SAME_IOU:
         lines.append("warning: the plain way gives other answers; the ratios compare unlike things")
         lines += [f"  {pair}" for pair in same["different"]]
     if report["failed"]:
         lines.append(f"{len(report['failed'])} commands without a readable reply; the first: {report['failed'][0]}")
     return "\n".join([*lines, "", summary(rows, same)])
+
+
+def busy_note(machine: dict[str, Any]) -> str:
+    """What to make of the figures if other work had the cores when the run began; empty if it had not."""
+    load, cores = machine["load_at_start"], machine["cores"]
+    if load is None or load <= cores / 2:
+        return ""
+    return f"the machine was busy with other work (load {load} on {cores} cores): take the ratios, not the seconds"
 
 
 def memory_lines(memory: dict[str, Any]) -> list[str]:

@@ -210,8 +210,10 @@ def test_everything_is_measured_of_both_and_told(monkeypatch: pytest.MonkeyPatch
     assert len(report["replies"]["ours"]) == len(report["replies"]["plain"]) > 30
     assert report["same"]["equal"] == report["same"]["replies"] > 20 and report["same"]["lowest_iou"] == 1
     assert report["memory"]["commands"]["count"] == 22 and report["machine"]["cores"] >= 1
+    report["machine"] |= {"load_at_start": 0.5, "cores": 2}
     page = text(report)
-    assert "warning" not in page and "-> " not in page
+    assert "warning" not in page
+    assert "warning: the machine was busy" in text(report | {"machine": report["machine"] | {"load_at_start": 1.5}})
     assert page.splitlines()[-1].startswith("against the plain way: first command ")
     assert page.count("first command on a frame") == 1 and "answers the same" in page.splitlines()[-1]
 
