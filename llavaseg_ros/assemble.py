@@ -76,8 +76,7 @@ def load_mllm(profile: Profile, device: torch.device, *, plain: bool = False) ->
         dtype=_DTYPES.get(wanted.dtype, "auto"),
         quantization=wanted.quantization,
         attention=wanted.attention,
-        reuse_prefix=not plain,
-        lean=not plain,
+        decoding="plain" if plain else "auto",
     )
 
 

@@ -1,5 +1,5 @@
 """How a reply is decoded, token by token and greedily: by transformers' own `generate`, or by something faster that
-says the same (`lean.py`)."""
+says the same (`lean.py`, `static.py`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 from llavaseg_ros.errors import Cancelled
 from llavaseg_ros.reasoning.base import OnToken, ShouldCancel
-from llavaseg_ros.reasoning.prefix import PrefixCache
+from llavaseg_ros.reasoning.prefix import Prefix
 
 
 class Watch:
@@ -53,32 +53,32 @@ class Generation(Protocol):
 class TransformersGeneration:
     """transformers' `generate`, for any family."""
 
-    def __init__(self, model: Any, *, reuse_prefix: bool) -> None:
+    def __init__(self, model: Any, settings: Any, prefix: Prefix | None) -> None:
+        """settings: those of `greedy`, for this object alone. prefix: what is kept between replies; None: nothing."""
         self._model = model
-        self._settings = greedy(model.generation_config)
-        self._prefix = PrefixCache(model) if reuse_prefix and PrefixCache.supports(model) else None
-        self.reuses_prefix = self._prefix is not None
+        self._settings = settings
+        self._prefix = prefix
+        self.reuses_prefix = prefix is not None
 
     def generate(self, inputs: dict[str, torch.Tensor], *, max_new_tokens: int, watch: Watch) -> list[int]:
         """See `Generation`."""
         self._settings.max_new_tokens = max_new_tokens
         length = inputs["input_ids"].shape[1]
         watched = _Watched(watch, length)
-        past = self._prefix.begin(inputs) if self._prefix is not None else {}
         try:
-            with torch.inference_mode():
+            with torch.no_grad():
+                past = self._prefix.begin(inputs, length + max_new_tokens) if self._prefix is not None else {}
                 output = self._model.generate(
                     **inputs,
                     **past,
                     generation_config=self._settings,
                     stopping_criteria=StoppingCriteriaList([watched]),
                 )
-        except Cancelled:
-            if self._prefix is not None:
+        except BaseException as error:
+            if self._prefix is not None and error is watched.raised:  # between two tokens: what is cached is whole
                 self._prefix.end(watched.ids)
-            raise
-        except BaseException:
-            self.forget()  # it may have stopped half-way through the layers
+            else:
+                self.forget()  # it may have stopped half-way through the layers
             raise
         if self._prefix is not None:
             self._prefix.end(watched.ids)
@@ -101,11 +101,16 @@ class _Watched(StoppingCriteria):
     def __init__(self, watch: Watch, prompt: int) -> None:
         self._watch, self._prompt = watch, prompt
         self.ids: torch.Tensor | None = None
+        self.raised: BaseException | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         """Never asks generate to stop by itself: bool [batch] of False."""
         self.ids = input_ids[0]
-        self._watch.see(input_ids[0, self._prompt :].tolist())
+        try:
+            self._watch.see(input_ids[0, self._prompt :].tolist())
+        except BaseException as error:
+            self.raised = error
+            raise
         return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
 
 

@@ -15,12 +15,13 @@ from torch.nn import functional as F
 
 from llavaseg_ros.reasoning.drafts import Drafts
 from llavaseg_ros.reasoning.generation import Watch, greedy
-from llavaseg_ros.reasoning.prefix import PIXEL_INPUTS, common_prefix
+from llavaseg_ros.reasoning.prefix import common_prefix
 
 _BLOCK = 512  # tokens by which the cache grows
+_PIXEL_INPUTS = ("pixel_values", "image_sizes")
 _HARMLESS = {  # generation settings that leave the greedy choice as it is
     *("eos_token_id", "pad_token_id", "bos_token_id", "do_sample", "num_beams", "use_cache"),
-    *("output_attentions", "output_hidden_states", "transformers_version", "_from_model_config"),
+    *("max_new_tokens", "output_attentions", "output_hidden_states", "transformers_version", "_from_model_config"),
 }
 _DRAFT = 6  # tokens guessed at a time: more cost more than they bring when wrong
 
@@ -54,8 +55,7 @@ class LeanLlama:
         return bool(
             config.model_type == "llava"
             and text.model_type == "llama"
-            and model.dtype is torch.float32
-            and model.device.type == "cpu"
+            and all(p.dtype is torch.float32 and p.device.type == "cpu" for p in model.parameters())
             and getattr(config, "quantization_config", None) is None
             and not (text.attention_bias or text.mlp_bias)
             and text.hidden_act == "silu"
@@ -74,14 +74,15 @@ class LeanLlama:
                 shared = 0
             del self._ids[shared:]  # whatever stops us now, the cache is good up to here
             choice = self._read(prompt[shared:], self._embedded(inputs, shared), last=True)
+            self._drafts.learn([token for token in prompt[shared:] if token != self._image_token])
             ids, new = list(prompt), []
             while True:
                 for token in choice:
                     new.append(token)
                     ids.append(token)
                     watch.see(new)
-                    if token in self._ends or len(new) == max_new_tokens:
-                        self._drafts.learn(ids[max(0, len(prompt) - _BLOCK) :])
+                    if token in self._ends or len(new) >= max_new_tokens:
+                        self._drafts.learn(new)
                         return new
                 draft = self._drafts.guess(ids, min(_DRAFT, max_new_tokens - len(new) - 1))
                 step = [ids[-1], *draft]
@@ -105,7 +106,7 @@ class LeanLlama:
         """Embeddings of the prompt after its first `shared` tokens, float [T, C], with the image in its places."""
         ids = inputs["input_ids"][0, shared:]
         embedded = F.embedding(ids, self._model.get_input_embeddings().weight)
-        pixels = {name: inputs[name] for name in PIXEL_INPUTS if name in inputs}
+        pixels = {name: inputs[name] for name in _PIXEL_INPUTS if name in inputs}
         places = ids == self._image_token
         if pixels and bool(places.any()):
             image = torch.cat(list(self._model.get_image_features(**pixels).pooler_output))
@@ -125,8 +126,11 @@ class LeanLlama:
             mask = torch.ones(len(ids), end, dtype=torch.bool).tril_(start)
         for layer, (keys, values) in zip(self._layers, self._cache, strict=True):
             y = _rms(x, layer.before_attention)
-            q, k, v = F.linear(y, layer.qkv).view(len(ids), -1, self._head_dim).transpose(0, 1).split(
-                (self._heads, self._kv_heads, self._kv_heads)
+            q, k, v = (
+                F.linear(y, layer.qkv)
+                .view(len(ids), -1, self._head_dim)
+                .transpose(0, 1)
+                .split((self._heads, self._kv_heads, self._kv_heads))
             )
             keys[:, start:end] = _rotate(k, cos, sin)
             values[:, start:end] = v
@@ -153,10 +157,9 @@ class LeanLlama:
         room = -(-length // _BLOCK) * _BLOCK
         cache = self._cache.new_zeros(*self._cache.shape[:3], room, self._head_dim)
         cache[:, :, :, :have] = self._cache
-        self._cache = cache
-        places = torch.arange(room)[None]
         rotary = self._model.model.language_model.rotary_emb
-        self._rotation = torch.cat(rotary(cache, places))
+        self._rotation = torch.cat(rotary(cache, torch.arange(room)[None]))
+        self._cache = cache
 
 
 class _Layer:

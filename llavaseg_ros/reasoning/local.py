@@ -20,14 +20,17 @@ from transformers.utils import logging as transformers_logging
 
 from llavaseg_ros.errors import BadRequest, BundleError, Cancelled
 from llavaseg_ros.reasoning.base import ConversationTooLong, Message, OnToken, ShouldCancel
-from llavaseg_ros.reasoning.generation import Generation, TransformersGeneration, Watch
+from llavaseg_ros.reasoning.generation import Generation, TransformersGeneration, Watch, greedy
 from llavaseg_ros.reasoning.guard import TextGuard
 from llavaseg_ros.reasoning.lean import LeanLlama
+from llavaseg_ros.reasoning.prefix import prefix_of
 from llavaseg_ros.reasoning.processor import ImageOnce, load_processor
 from llavaseg_ros.reasoning.quantize import quantized, weight_count
+from llavaseg_ros.reasoning.static import StaticGeneration
 
 # Model types that this package adds to transformers, and the module whose import registers each.
 _OWN_TYPES = {"llavaseg_object_tower": "llavaseg_ros.reasoning.tight_images"}
+DECODINGS = ("auto", "static", "reuse", "plain")
 
 
 class LocalMLLM:
@@ -36,14 +39,14 @@ class LocalMLLM:
     The model is frozen: evaluation mode, no parameter takes a gradient, and nothing here writes to a weight.
     One user at a time.
 
-    reuse_prefix: keep the key/value cache of the conversation so far, so that the image passes through the vision tower
-    and the language model once a frame. lean: decode by `lean.py` where it supports the model. Replies are the same
-    with and without either.
+    decoding: how replies are made, which never changes them. "plain": transformers' generate, the whole conversation
+    anew every time. "reuse": the same, with the conversation so far kept, so that the image passes through the vision
+    tower and the language model once a frame. "static": where the model can, that on a static cache, with a compiled
+    step on a GPU (`static.py`); else as "reuse". "auto": by `lean.py` where it supports the model; else, on a GPU, as
+    "static"; else as "reuse".
     """
 
-    def __init__(
-        self, model: Any, processor: Any, *, reuse_prefix: bool = True, lean: bool = True, name: str = ""
-    ) -> None:
+    def __init__(self, model: Any, processor: Any, *, decoding: str = "auto", name: str = "") -> None:
         self.model = model.eval().requires_grad_(False)
         self.processor = copy.copy(processor)  # its image processor is replaced below, for this object alone
         self.name = name
@@ -51,11 +54,7 @@ class LocalMLLM:
         self._guard = _make_guard(processor)
         self._accepted = set(inspect.signature(model.forward).parameters)
         self._context = _context_length(model.config)
-        self._generation: Generation
-        if lean and reuse_prefix and LeanLlama.supports(model):
-            self._generation = LeanLlama(model)
-        else:
-            self._generation = TransformersGeneration(model, reuse_prefix=reuse_prefix)
+        self._generation = _make_generation(model, decoding)
         self._image: Image.Image | None = None
         self._once = ImageOnce(processor.image_processor)
         self.processor.image_processor = self._once
@@ -69,14 +68,13 @@ class LocalMLLM:
         dtype: torch.dtype | str = "auto",
         quantization: str = "none",
         attention: str = "auto",
-        reuse_prefix: bool = True,
-        lean: bool = True,
+        decoding: str = "auto",
     ) -> LocalMLLM:
         """Load a transformers folder (config, safetensors, tokenizer, processor). No network, no code from the folder.
 
         dtype: "float32", "bfloat16", "float16", or "auto": float32 on the CPU, the checkpoint's own on a GPU.
         quantization: "none", "int8" or "int4", of the language model's matrices; its vision tower keeps dtype.
-        attention: one of transformers' attn_implementation, or "auto" for its own choice.
+        attention: one of transformers' attn_implementation, or "auto" for its own choice. decoding: see the class.
         Raises BundleError, naming the folder, if anything is missing, truncated or does not fit.
         """
         path, device = Path(folder), torch.device(device)
@@ -104,7 +102,7 @@ class LocalMLLM:
             raise BundleError(f"the language model in {path} has no chat template (chat_template.jinja)")
         if quantization == "none":  # else it is there already, and must not be moved
             model = model.to(device)
-        return cls(model, processor, reuse_prefix=reuse_prefix, lean=lean, name=path.name)
+        return cls(model, processor, decoding=decoding, name=path.name)
 
     def set_image(self, rgb: np.ndarray) -> None:
         """Take the image of the conversations to come: uint8 [H, W, 3], RGB. It is encoded by the first reply."""
@@ -181,6 +179,18 @@ class LocalMLLM:
         )
         batch = batch.to(self.model.device, dtype=self.model.dtype)  # casts floating point only
         return {key: value for key, value in batch.items() if key in self._accepted}
+
+
+def _make_generation(model: Any, decoding: str) -> Generation:
+    if decoding not in DECODINGS:
+        raise BadRequest(f"decoding: got {decoding!r}, expected one of {', '.join(DECODINGS)}")
+    if decoding == "auto" and LeanLlama.supports(model):
+        return LeanLlama(model)
+    static = decoding == "static" or (decoding == "auto" and model.device.type == "cuda")
+    if static and StaticGeneration.supports(model):
+        return StaticGeneration(model)
+    settings = greedy(model.generation_config)
+    return TransformersGeneration(model, settings, None if decoding == "plain" else prefix_of(model, settings))
 
 
 def _make_guard(processor: Any) -> TextGuard:

@@ -70,10 +70,10 @@ def test_prefix_reuse_gives_the_same_tokens(llava_folder: Path, mllm: LocalMLLM,
                 turns.append(("assistant", mllm._guard.clean(said)))
 
 
-def test_a_family_without_prefix_reuse(tmp_path: Path, image: np.ndarray) -> None:
-    """LLaVA-NeXT takes the plain way: the whole conversation every turn, other inputs besides the pixels."""
+def test_the_plain_way(tmp_path: Path, image: np.ndarray) -> None:
+    """The whole conversation every turn, on LLaVA-NeXT, which has other inputs besides the pixels."""
     folder = save_llava(tmp_path, next_version=True)
-    mllm = LocalMLLM.load(folder)
+    mllm = LocalMLLM.load(folder, decoding="plain")
     assert mllm.describe()["prefix_reuse"] is False
     mllm.set_image(image)
     turns: list[tuple[Role, str]] = []

@@ -1,4 +1,4 @@
-"""Tiny Qwen2.5-VL, Qwen3-VL and SmolVLM folders of the real classes, with random weights.
+"""Tiny Qwen2.5-VL, Qwen3-VL, Qwen3.5 and SmolVLM folders of the real classes, with random weights.
 
 They are laid out as their authors publish them. The processors are written piece by piece, because those classes only
 save themselves together with a video processor, which needs torchvision.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from tiny_models import TINY_TEXT, byte_tokenizer, save_llava
 from transformers import (
     AutoModelForImageTextToText,
     LlamaConfig,
+    MistralConfig,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen3_5Config,
+    Qwen3_5ForConditionalGeneration,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
     SmolVLMConfig,
@@ -86,8 +90,11 @@ def save_qwen(
     most_patches: int = 64,
     tied: bool = False,
 ) -> Path:
-    """Qwen2.5-VL (version 2) or Qwen3-VL (3). text, vision: other sizes, as in the two configurations. tied: one matrix
-    for the tokens that come in and those that go out."""
+    """Qwen2.5-VL (version 2), Qwen3-VL (3), or Qwen3.5 (4), half of whose layers have a recurrent state.
+
+    text, vision: other sizes, as in the two configurations. tied: one matrix for the tokens that come in and those
+    that go out.
+    """
     names = {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>"}
     tokenizer = byte_tokenizer(
         list(QWEN_TOKENS),
@@ -129,10 +136,17 @@ def save_qwen(
     if version == 2:
         sight |= {"window_size": 56, "fullatt_block_indexes": [1]}
         kinds: Any = (Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLConfig)
-    else:
+    elif version == 3:
         sizes |= {"head_dim": 32}
         sight |= {"num_position_embeddings": 64, "deepstack_visual_indexes": [0]}
         kinds = (Qwen3VLForConditionalGeneration, Qwen3VLConfig)
+    else:
+        sizes |= {"head_dim": 32, "layer_types": ["linear_attention", "full_attention"]}
+        sizes["rope_parameters"] |= {"mrope_section": [2, 1, 1], "partial_rotary_factor": 0.25}
+        sizes |= {f"linear_{part}": size for part, size in (("num_key_heads", 2), ("num_value_heads", 2))}
+        sizes |= {f"linear_{part}_head_dim": 16 for part in ("key", "value")}
+        sight |= {"num_position_embeddings": 64}
+        kinds = (Qwen3_5ForConditionalGeneration, Qwen3_5Config)
     parts = {"text_config": sizes | (text or {}), "vision_config": sight | (vision or {})}
     config = kinds[1](**parts, tie_word_embeddings=tied, **token_ids)
     model = kinds[0](config)
@@ -192,6 +206,13 @@ FAMILIES: dict[str, Callable[[Path], Path]] = {
     "qwen2_5_vl": lambda folder: save_qwen(folder, 2),
     "qwen3_vl": lambda folder: save_qwen(folder, 3),
     "smolvlm": save_smolvlm,
+}
+# More that keep a conversation's beginning: image tiles, windows of 24 tokens (the image is in the first of them, and
+# out of sight before a reply ends), a recurrent state.
+MORE_FAMILIES: dict[str, Callable[[Path], Path]] = {
+    "llava_next": partial(save_llava, next_version=True),
+    "llava_mistral": partial(save_llava, decoder=MistralConfig, text={"sliding_window": 24}),
+    "qwen3_5": partial(save_qwen, version=4),
 }
 
 

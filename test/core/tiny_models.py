@@ -19,6 +19,7 @@ from transformers import (
     LlavaNextForConditionalGeneration,
     LlavaNextProcessor,
     LlavaProcessor,
+    PreTrainedConfig,
     PreTrainedTokenizerFast,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -79,11 +80,14 @@ def save_llava(
     patch: int = PATCH,
     text: dict[str, Any] | None = None,
     vision: dict[str, Any] | None = None,
+    decoder: type[PreTrainedConfig] = LlamaConfig,
+    tied: bool = False,
 ) -> Path:
     """Write a LLaVA-1.5 shaped folder (CLIP tower, Llama decoder, 16 image tokens) and return it.
 
     next_version: LLaVA-NeXT in its place, which cuts the image into tiles and has a line-break embedding.
-    text, vision: other sizes, as in the two configurations. side_px, patch: of the tower's input.
+    text, vision: other sizes, as in the two configurations. side_px, patch: of the tower's input. decoder: another
+    language model's configuration. tied: one matrix for the tokens that come in and those that go out.
     """
     tokenizer = byte_tokenizer(
         ["<pad>", "<s>", "</s>", "<image>"],
@@ -111,13 +115,14 @@ def save_llava(
         "vision_config": CLIPVisionConfig(
             image_size=side_px, patch_size=patch, projection_dim=16, **{**TINY_VISION, **(vision or {})}
         ),
-        "text_config": LlamaConfig(
+        "text_config": decoder(
             max_position_embeddings=4096,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
-            **{"vocab_size": len(tokenizer), **TINY_TEXT, **(text or {})},
+            **{"vocab_size": len(tokenizer), "tie_word_embeddings": tied, **TINY_TEXT, **(text or {})},
         ),
+        "tie_word_embeddings": tied,
         "image_token_index": tokenizer.convert_tokens_to_ids("<image>"),
         "image_seq_length": (side_px // patch) ** 2,
         "vision_feature_layer": -2,
