@@ -16,7 +16,7 @@ from scripted import ScriptedMLLM, ScriptedSegmenter
 from llavaseg_ros.assemble import Parts
 from llavaseg_ros.bench import growth, material, memory
 from llavaseg_ros.bench import run as bench
-from llavaseg_ros.bench.figures import Figure, figures, memory_lines, text
+from llavaseg_ros.bench.figures import NO_GROWTH, Figure, figures, memory_lines, text
 from llavaseg_ros.bench.plain import Plain
 from llavaseg_ros.bench.rounds import FAST_FIRST, FIRST, FOLLOW, OURS, PLAIN, SECOND, Log, Shot, Subject, compare
 from llavaseg_ros.bench.stopwatch import Reply, Stopwatch
@@ -257,7 +257,7 @@ def test_memory_that_grows_is_seen() -> None:
 
     leaky = measured(4_000_000)
     assert len(leaky["samples"]) == 17 and leaky["growth"] == pytest.approx(4 * 28, rel=0.2)  # 14 samples, 2 commands
-    assert leaky["growth"] > 20 * abs(measured(0)["growth"])
+    assert leaky["share"] > NO_GROWTH and leaky["growth"] > 20 * abs(measured(0)["growth"])
 
 
 def shots(**seconds: float) -> Log:
