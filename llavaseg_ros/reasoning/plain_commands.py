@@ -15,19 +15,17 @@ from llavaseg_ros.reasoning.prompt_style import PROMPT_FOLDER
 
 RULE_FILE = PROMPT_FOLDER / "plain_commands.yaml"
 
-Words = tuple[str, ...]
-
 
 @dataclass(frozen=True)
 class PlainCommands:
-    """See the text of the data file. Phrases are words in lower case; the longest come first."""
+    """See the text of the data file. request matches any of its requests, ignored are its regular expressions."""
 
-    courtesies: tuple[Words, ...]
-    requests: tuple[Words, ...]
+    ignored: tuple[re.Pattern[str], ...]
+    request: re.Pattern[str]
     articles: frozenset[str]
     colors: frozenset[str]
-    but: frozenset[str]
-    most_words: int
+    think: frozenset[str]
+    short: int
 
     def __call__(self, command: str) -> bool:
         """True if the command names its target and asks for nothing else.
@@ -36,37 +34,31 @@ class PlainCommands:
         >>> rule("Could you hand me the red mug, please?"), rule("the mug left of the bowl"), rule("I am thirsty")
         (True, False, False)
         """
-        words = tuple(re.findall(r"[\w'-]+", command.lower()))
-        words = self._stripped(words)
-        request = next((phrase for phrase in self.requests if words[: len(phrase)] == phrase), ())
-        name = self._stripped(words[len(request) :])
-        article = bool(name) and name[0] in self.articles
-        name = name[article:]
-        if not 1 <= len(name) <= self.most_words or not self.but.isdisjoint(name):
+        text = command.lower()
+        for pattern in self.ignored:
+            text = pattern.sub(" ", text)
+        bare, requests = self.request.subn(" ", text)
+        words = _words(bare)
+        if not words or not self.think.isdisjoint(words):
             return False
-        return bool(request) or article or name[0] in self.colors
+        named = words[0] in self.articles and len(words) <= self.short
+        return bool(requests) or named or not self.colors.isdisjoint(words)
 
-    def _stripped(self, words: Words) -> Words:
-        """The words without courtesies before and after them."""
-        changed = True
-        while changed:
-            changed = False
-            for phrase in self.courtesies:
-                size = len(phrase)
-                if words[:size] == phrase:
-                    words, changed = words[size:], True
-                if words[-size:] == phrase:
-                    words, changed = words[:-size], True
-        return words
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[\w'-]+", text)
 
 
 @lru_cache(maxsize=1)
 def plain_commands() -> PlainCommands:
     """The rule that ships."""
     data = yaml.safe_load(RULE_FILE.read_text(encoding="utf-8"))
-    phrases = {
-        key: tuple(sorted((tuple(phrase.split()) for phrase in data[key]), key=len, reverse=True))
-        for key in ("courtesies", "requests")
-    }
-    words = {key: frozenset(data[key]) for key in ("articles", "colors", "but")}
-    return PlainCommands(**phrases, **words, most_words=data["most_words"])
+    color = f"(?:{'|'.join(data['colors'])})"
+    return PlainCommands(
+        ignored=tuple(re.compile(pattern.replace("{color}", color)) for pattern in data["ignored"]),
+        request=re.compile(rf"\b(?:{'|'.join(map(re.escape, data['requests']))})\b"),
+        articles=frozenset(data["articles"]),
+        colors=frozenset(data["colors"]),
+        think=frozenset(data["think"]),
+        short=data["short"],
+    )

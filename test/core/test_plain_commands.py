@@ -21,6 +21,8 @@ from llavaseg_ros.reasoning.prompt_style import load_style
         "Where is the hammer?",
         "red mug",
         "the scissors",
+        "Give me the mug whose color is red.",
+        "I would like to have the banana.",
         "Robot, fetch me the blue tape roll now.",
     ],
 )
@@ -54,7 +56,7 @@ def test_what_takes_thought_is_not(command: str) -> None:
 
 def test_every_word_of_the_data_is_text() -> None:
     data = yaml.safe_load(RULE_FILE.read_text(encoding="utf-8"))
-    lists = [value for value in data.values() if isinstance(value, list)]
+    lists = [value for key, value in data.items() if isinstance(value, list) and key != "ignored"]
     assert all(isinstance(word, str) and word == word.lower() for words in lists for word in words)
 
 
