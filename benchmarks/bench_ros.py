@@ -3,12 +3,15 @@
     python benchmarks/bench_ros.py [--model default] [--mode cot] [--device cpu] [--json out/bench_ros.json]
 
 The camera is a process of its own, so that the numbers are those of a robot: nothing is passed inside one process.
-`--skip-model` measures the image callback only, without a bundle.
+`--skip-model` measures the image callback only, without a bundle; `--only-delay` what a frame waits while the model is
+idle, busy with commands, and follows: from its arrival in the node's process, and from the camera's stamp, to the end
+of the callback.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -24,6 +27,7 @@ from typing import Any
 
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
+import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -37,22 +41,32 @@ from std_msgs.msg import Header
 
 from llavaseg_ros.action import Segment
 from llavaseg_ros.errors import ErrorCode
-from llavaseg_ros.nodes.llavaseg_node import LLaVASegNode
+from llavaseg_ros.msg import Answer, Command
+from llavaseg_ros.nodes.llavaseg_node import EXECUTOR_THREADS, LLaVASegNode
+from llavaseg_ros.ros.cdr import read_stamp_ns
 from llavaseg_ros.ros.convert import rgb_to_image
-from llavaseg_ros.ros.process import use_camera_profile
+from llavaseg_ros.ros.process import make_room_for_callbacks, use_camera_profile
+from llavaseg_ros.ros.worker import ModelState
 
 NAMESPACE = "/bench"
+FOLLOWED = "Hand me the red mug."
 COMMANDS = ("hand me something to drink from", "the leftmost object", "how many cups are there?", "give me the banana")
 
 
+def first_frame() -> np.ndarray:
+    """The first frame of the demo bag, uint8 [H, W, 3] RGB."""
+    from llavaseg_ros.demo.bag_reader import read_frames
+
+    return next(iter(read_frames())).rgb
+
+
 def camera(width: int, height: int, rate_hz: float) -> None:
-    """Publish noise of this size until killed; what `--camera` runs in the other process."""
+    """Publish the demo's first frame in this size until killed; what `--camera` runs in the other process."""
     use_camera_profile()
     rclpy.init(args=[])
     node = Node("camera", namespace=NAMESPACE)
     publisher = node.create_publisher(Image, "image", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
-    rgb = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    msg = rgb_to_image(rgb, Header(frame_id="camera"))
+    msg = rgb_to_image(cv2.resize(first_frame(), (width, height)), Header(frame_id="camera"))
     due = time.monotonic()
     while True:
         msg.header.stamp = node.get_clock().now().to_msg()
@@ -76,9 +90,9 @@ def process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def spinning(node: Node) -> Iterator[None]:
+def spinning(node: Node, threads: int = 4) -> Iterator[None]:
     """Spin a node in a thread."""
-    executor = MultiThreadedExecutor(4)
+    executor = MultiThreadedExecutor(threads)
     executor.add_node(node)
 
     def run() -> None:
@@ -95,12 +109,13 @@ def spinning(node: Node) -> Iterator[None]:
 
 
 def summary(values_s: list[float], digits: int = 3) -> dict[str, float]:
-    """Median, 95th percentile and largest of times, in milliseconds."""
+    """Median, 95th and 99th percentile and largest of times, in milliseconds."""
     ordered = sorted(1000 * value for value in values_s)
     return {
         "n": len(ordered),
         "median_ms": round(statistics.median(ordered), digits),
         "p95_ms": round(ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], digits),
+        "p99_ms": round(ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))], digits),
         "max_ms": round(ordered[-1], digits),
     }
 
@@ -139,6 +154,78 @@ def bench_callback(seconds: float, width: int, height: int, rate_hz: float) -> d
         "callback": summary(times),
         "process_cpu_percent": round(100 * cpu / wall, 1),
     }
+
+
+def bench_delay(model: str, device: str, mode: str, seconds: float, rate_hz: float) -> dict[str, Any]:
+    """What a 1920x1080 frame waits until the callback has stored it, by what the model does meanwhile."""
+    frames: list[tuple[float, float, int]] = []  # seconds from arrival, seconds from stamp, stamp in ns
+    make_room_for_callbacks()
+    overrides = {"model": model, "device": device, "mode": mode, "autostart": False, "queue.policy": "queue"}
+    node = LLaVASegNode(
+        namespace=NAMESPACE, parameter_overrides=[Parameter(name, value=value) for name, value in overrides.items()]
+    )
+    make = node.create_subscription
+
+    def timed_subscription(
+        message_type: Any, topic: str, callback: Callable[[Any], None], *args: Any, **more: Any
+    ) -> Any:
+        def timed(msg: Any, info: dict[str, int]) -> None:
+            callback(msg)
+            now, stamp = time.time_ns(), read_stamp_ns(msg)
+            frames.append((1e-9 * (now - info["received_timestamp"]), 1e-9 * (now - stamp), stamp))
+
+        return make(message_type, topic, timed if topic.endswith("/image") else callback, *args, **more)
+
+    node.create_subscription = timed_subscription  # type: ignore[assignment,method-assign]
+    node.trigger_configure()
+    node.trigger_activate()
+    client = Client()
+    commands = client.create_publisher(Command, "command", 50)
+    done = threading.Event()
+    client.create_subscription(Answer, "llavaseg/answer", lambda _: done.set(), 50)
+
+    def ask(text: str) -> None:
+        done.clear()
+        commands.publish(Command(text=text))
+        done.wait(60.0)
+
+    def measure(work: Callable[[], object]) -> dict[str, Any]:
+        frames.clear()
+        followed, end = node.following.followed, time.monotonic() + seconds
+        calls = 0
+        while time.monotonic() < end:
+            work()
+            calls += 1
+        seen = list(frames)
+        stamps = np.array([stamp for *_, stamp in seen], np.int64)
+        lost = int(np.maximum(np.rint(np.diff(stamps) * 1e-9 * rate_hz) - 1, 0).sum())
+        return {
+            "calls": calls,
+            "followed_hz": round((node.following.followed - followed) / seconds, 1),
+            "from_arrival": summary([seconds for seconds, _, _ in seen]),
+            "from_stamp": summary([seconds for _, seconds, _ in seen]),
+            "frames_lost": lost,
+        }
+
+    report: dict[str, Any] = {"image": "1920x1080 rgb8", "sent_hz": rate_hz}
+    with (
+        spinning(node, EXECUTOR_THREADS),
+        spinning(client),
+        process(__file__, "--camera", "1920", "1080", str(rate_hz)),
+    ):
+        wait_for(lambda: node.worker.state is ModelState.READY, 300.0, "the model")
+        wait_for(lambda: len(frames) >= 30 and commands.get_subscription_count(), 30.0, "images")
+        report["model_idle"] = measure(lambda: time.sleep(0.1))
+        turns = itertools.cycle(COMMANDS)
+        report["commands"] = measure(lambda: ask(next(turns)))
+        node.set_parameters([Parameter("follow.enabled", value=True)])
+        ask(FOLLOWED)
+        report["follow_state"] = node.following.state
+        report["follow"] = measure(lambda: time.sleep(0.1))
+    node.close()
+    client.destroy_node()
+    node.destroy_node()
+    return report
 
 
 class Client(Node):
@@ -240,12 +327,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="default")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--mode", default="cot", choices=("cot", "fast"))
+    parser.add_argument("--mode", default="cot", choices=("cot", "fast", "auto"))
     parser.add_argument("--image", type=Path, help="a photograph to ask about; default: a frame of the demo bag")
     parser.add_argument("--seconds", type=float, default=5.0, help="length of the camera benchmark")
     parser.add_argument("--rate", type=float, default=30.0, help="frames a second of the camera")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--skip-model", action="store_true")
+    parser.add_argument("--only-delay", action="store_true")
     parser.add_argument("--json", type=Path, default=Path("out/bench_ros.json"))
     parser.add_argument("--camera", nargs=3, type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -256,17 +344,18 @@ def main() -> int:
     report: dict[str, Any] = {
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
-        "image_callback": bench_callback(options.seconds, 1920, 1080, options.rate),
     }
+    if not options.only_delay:
+        report["image_callback"] = bench_callback(options.seconds, 1920, 1080, options.rate)
     if not options.skip_model:
+        report["frame_delay"] = bench_delay(options.model, options.device, options.mode, options.seconds, options.rate)
+    if not options.skip_model and not options.only_delay:
         if options.image:
             from llavaseg_ros.images import read_rgb
 
             picture = read_rgb(options.image)
         else:
-            from llavaseg_ros.demo.bag_reader import read_frames
-
-            picture = next(iter(read_frames())).rgb
+            picture = first_frame()
         report["node"] = bench_model(options.model, options.device, options.mode, picture, options.repeats)
     rclpy.try_shutdown()
     table = list(rows(report))

@@ -68,8 +68,8 @@ SPECS = (
     Spec(
         "mode",
         "cot",
-        "Reasoning: 'cot' in three turns (reason, name, describe), 'fast' in one.",
-        choices=("cot", "fast"),
+        "Reasoning: 'cot' in three turns (reason, name, describe), 'fast' in one, 'auto' by the command.",
+        choices=("cot", "fast", "auto"),
         change="inactive",
     ),
     Spec(

@@ -10,6 +10,7 @@ import pytest
 from action_msgs.msg import GoalStatus
 from ros_harness import Stack, wait_until
 from sensor_msgs.msg import RegionOfInterest
+from std_srvs.srv import SetBool
 
 from llavaseg_ros.demo.bag_reader import read_frames
 from llavaseg_ros.errors import ErrorCode
@@ -67,6 +68,20 @@ def test_cancel_while_reasoning(stack: Stack, rgb: np.ndarray) -> None:
     stack.resolve(handle.cancel_goal_async())
     done = stack.result(handle, timeout_s=280.0)
     assert done.status == GoalStatus.STATUS_CANCELED and done.result.error_code == ErrorCode.PREEMPTED
+
+
+def test_follow(stack: Stack, rgb: np.ndarray) -> None:
+    stack.send_image(rgb)
+    answer = stack.result(stack.send_goal("Hand me the red mug."), timeout_s=280.0).result.answer
+    assert answer.found, answer.text
+    assert stack.call(SetBool, "llavaseg/follow", SetBool.Request(data=True)).message == "following"
+    for shift in (4, 8, 12):
+        image = stack.send_image(np.roll(rgb, shift, axis=1))
+        mask = wait_until(lambda sent=image: [m for m in stack.mask.messages if m.header == sent.header], 280.0)[-1]
+        masks = wait_until(lambda sent=image: [m for m in stack.masks.messages if m.header == sent.header])[-1]
+        assert masks.command_id == answer.command_id and [target.id for target in masks.targets] == [1]
+        assert masks.targets[0].mask == mask and np.frombuffer(mask.data, np.uint8).any()
+    assert stack.call(SetBool, "llavaseg/follow", SetBool.Request(data=False)).success
 
 
 def test_prompt(stack: Stack, rgb: np.ndarray) -> None:
