@@ -37,8 +37,8 @@ def use_camera_profile() -> None:
             os.environ[name] = str(CAMERA_PROFILE)
 
 
-# How long the model's thread may keep the interpreter to itself while a callback waits for it; Python's default, 5 ms, is
-# paid several times a callback.
+# How long the model's thread may keep the interpreter to itself while a callback waits for it. Python's default, 5 ms,
+# is paid several times a callback.
 SWITCH_INTERVAL_S = 0.0005
 
 
