@@ -14,6 +14,16 @@ MAX_COMMAND = 2000  # characters
 MAX_POINTS = 64
 
 
+def is_immutable(array: np.ndarray) -> bool:
+    """True if nobody can change an array: it is a read-only view of `bytes`, as a message off the wire is."""
+    root: Any = array
+    while not isinstance(root, bytes):
+        root = root.obj if isinstance(root, memoryview) else getattr(root, "base", None)
+        if root is None:
+            return False
+    return not array.flags.writeable
+
+
 def check_image(rgb: Any) -> None:
     """BadRequest unless `rgb` is uint8 [H, W, 3] with each side 16 to 8192 px; the text says what was got."""
     expected = "expected a numpy array of uint8, [height, width, 3], RGB"

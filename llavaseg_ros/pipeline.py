@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from llavaseg_ros.assemble import load_parts
-from llavaseg_ros.checks import check_command, check_image, check_prompt
+from llavaseg_ros.checks import check_command, check_image, check_prompt, is_immutable
 from llavaseg_ros.device import limit_gpu_memory, memory_errors, select_device
 from llavaseg_ros.errors import BadRequest, Cancelled, ErrorCode, NoImage
 from llavaseg_ros.grounding import Grounder, Grounding, result_of
@@ -142,7 +142,7 @@ class LLaVASeg:
         self.reset_image()
 
     def set_image(self, rgb: np.ndarray, *, quick: bool = False) -> None:
-        """Take a new image: uint8 [H, W, 3], RGB, each side 16 to 8192 px. It is copied.
+        """Take a new image: uint8 [H, W, 3], RGB, each side 16 to 8192 px. It is copied, unless nobody can change it.
 
         quick: for a frame that is only followed, in half precision if `warm_up` found that faster here; masks differ by
         a few pixels of their edges.
@@ -153,7 +153,8 @@ class LLaVASeg:
         """
         check_image(rgb)
         self.reset_image()
-        image = np.array(rgb, dtype=np.uint8, order="C", copy=True)
+        keep = is_immutable(rgb) and rgb.flags.c_contiguous
+        image = rgb if keep else np.array(rgb, dtype=np.uint8, order="C", copy=True)
         self._grounder = self._quick if quick else self._full
         try:
             with memory_errors(f"encoding the image of {rgb.shape[1]} x {rgb.shape[0]} px"), torch.inference_mode():

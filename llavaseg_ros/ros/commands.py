@@ -98,6 +98,7 @@ class CommandRunner:
         self._encoded: Frame | None = None
         self._header = Header()
         self._rgb: np.ndarray | None = None
+        self._quick = False
         self.encodings = 0
 
     def forget_image(self) -> None:
@@ -110,20 +111,26 @@ class CommandRunner:
         request.frame = self._choose(request, job, limits)
         rgb = self._encode(model, request.frame, request)
         request.history = self._sessions.history(request.session_id, limits.history_length)
-        result = model.segment(
-            request.text,
-            history=request.history,
-            on_progress=self._progress(request, job, limits.partial_answers),
-            should_cancel=job.should_cancel,
-        )
+        try:
+            result = model.segment(
+                request.text,
+                history=request.history,
+                on_progress=self._progress(request, job, limits.partial_answers),
+                should_cancel=job.should_cancel,
+            )
+        except LLaVASegError:
+            if model.image_shape is None:  # what encodes beside the language model has failed
+                self.forget_image()
+            raise
         if job.should_cancel():
             raise Cancelled("canceled")
         messages.check_result(result, (rgb.shape[0], rgb.shape[1]))
         return result, rgb
 
     def encode(self, model: Any, frame: Frame) -> tuple[np.ndarray, Header]:
-        """Give a frame to the model, unless it has it already. Returns its RGB image and its header."""
-        return self._encode(model, frame, None), self._header
+        """Give a frame that is only followed to the model, unless it has it already. Returns its RGB image, which nobody
+        may write to, and its header."""
+        return self._encode(model, frame, None, quick=True), self._header
 
     def run_prompt(self, model: Any, job: Job, request: Any) -> tuple[Segment, Header]:
         """Segment at points or a box, on the frame that is encoded, or on the newest one when none is."""
@@ -168,21 +175,21 @@ class CommandRunner:
                 raise job.reason from None
             raise
 
-    def _encode(self, model: Any, frame: Frame, request: Request | None) -> np.ndarray:
-        """Give the frame to the model, unless the model has it already."""
-        if frame is not self._encoded or self._rgb is None:
+    def _encode(self, model: Any, frame: Frame, request: Request | None, *, quick: bool = False) -> np.ndarray:
+        """Give the frame to the model, unless the model has it already, and not only quickly for a command."""
+        if frame is not self._encoded or self._rgb is None or (self._quick and not quick):
             if request is not None and request.feedback is not None:
                 request.feedback(Stage.ENCODING, "")
-            msg = frame.msg.message() if isinstance(frame.msg, RawMessage) else frame.msg
+            msg = frame.msg.fields() if isinstance(frame.msg, RawMessage) else frame.msg
             if request is not None:
                 request.header = msg.header
-            rgb = to_rgb(msg)
+            rgb = to_rgb(msg, copy=False)
             if request is not None:
                 request.shape = (rgb.shape[0], rgb.shape[1])
             self._encoded, self._rgb = None, None
-            model.set_image(rgb)
+            model.set_image(rgb, quick=quick)
             self.encodings += 1
-            self._encoded, self._rgb, self._header = frame, rgb, msg.header
+            self._encoded, self._rgb, self._header, self._quick = frame, rgb, msg.header, quick
         elif request is not None:
             request.header, request.shape = self._header, (self._rgb.shape[0], self._rgb.shape[1])
         return self._rgb

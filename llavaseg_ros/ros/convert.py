@@ -50,16 +50,17 @@ DEPTH_ENCODINGS = tuple(_DEPTH)
 MAX_PIXELS = 100_000_000
 
 
-def to_rgb(msg: Any) -> np.ndarray:
+def to_rgb(msg: Any, *, copy: bool = True) -> np.ndarray:
     """Read `sensor_msgs/Image` or `CompressedImage` as uint8 [H, W, 3] RGB, contiguous, a copy of its own.
 
-    16-bit images keep their upper 8 bits. Raises BadRequest for an unknown encoding, a zero size, a wrong step, too
-    little data, or a compressed picture that does not decode.
+    copy: False gives a view of the message's data where its pixels are RGB as they are. 16-bit images keep their upper
+    8 bits. Raises BadRequest for an unknown encoding, a zero size, a wrong step, too little data, or a compressed picture
+    that does not decode.
     """
-    return decompress(msg) if hasattr(msg, "format") else image_to_rgb(msg)
+    return decompress(msg) if hasattr(msg, "format") else image_to_rgb(msg, copy=copy)
 
 
-def image_to_rgb(msg: Any) -> np.ndarray:
+def image_to_rgb(msg: Any, *, copy: bool = True) -> np.ndarray:
     """Read `sensor_msgs/Image`. See `to_rgb`."""
     if msg.encoding not in _COLOR:
         raise BadRequest(
@@ -72,7 +73,7 @@ def image_to_rgb(msg: Any) -> np.ndarray:
     if depth == 2:
         pixels = (pixels >> 8).astype(np.uint8)
     if conversion is None:
-        return np.array(pixels)
+        return np.array(pixels) if copy else pixels
     if channels == 1:
         pixels = pixels[:, :, 0]
     if msg.encoding.startswith("bayer") and min(pixels.shape[:2]) < 3:

@@ -65,6 +65,7 @@ class ScriptedPipeline:
     on_image: Callable[[np.ndarray], None] | None = None
     followed: list[tuple[Result, float]] = field(default_factory=list)
     images: list[np.ndarray] = field(default_factory=list)
+    quick: list[bool] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     histories: list[list[Any]] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
@@ -74,7 +75,8 @@ class ScriptedPipeline:
     started: threading.Event = field(default_factory=threading.Event)
     image_shape: tuple[int, int] | None = None
 
-    def set_image(self, rgb: np.ndarray) -> None:
+    def set_image(self, rgb: np.ndarray, *, quick: bool = False) -> None:
+        self.quick.append(quick)
         self.threads.add(threading.current_thread().name)
         time.sleep(self.encode_s)
         if self.on_image is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from llavaseg_ros.checks import is_immutable
 from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.ros.cdr import RawMessage, read_stamp_ns, with_stamp
 from llavaseg_ros.ros.convert import (
@@ -194,3 +196,40 @@ def test_raw_messages() -> None:
         read_stamp_ns(data[:9])
     with pytest.raises(BadRequest, match="Image"):
         RawMessage(data[:40], Image).message()
+
+
+def swapped(data: bytes, frame_id: str) -> bytes:
+    """The same rgb8 message in the other byte order, written out by hand."""
+    fields = RawMessage(data, Image).message()
+
+    def text(value: str) -> bytes:
+        return struct.pack(">I", len(value) + 1) + value.encode() + b"\0"
+
+    body = struct.pack(">iI", fields.header.stamp.sec, fields.header.stamp.nanosec) + text(frame_id)
+    body += b"\0" * (-len(body) % 4) + struct.pack(">II", fields.height, fields.width) + text(fields.encoding)
+    body += bytes([fields.is_bigendian])
+    body += b"\0" * (-len(body) % 4) + struct.pack(">II", fields.step, len(fields.data)) + bytes(fields.data)
+    return b"\0\0\0\0" + body
+
+
+@pytest.mark.parametrize("frame_id", ["", "c", "cam", "camera_color_optical_frame", "küche"])
+def test_an_image_is_read_off_the_wire_without_a_copy(frame_id: str) -> None:
+    from rclpy.serialization import serialize_message
+
+    msg = rgb_to_image(RGB, Header(frame_id=frame_id))
+    msg.header.stamp.sec, msg.header.stamp.nanosec = -2, 345
+    data = serialize_message(msg)
+    for wire in (data, swapped(data, frame_id)):
+        fields = RawMessage(wire, Image).fields()
+        assert not isinstance(fields, Image)
+        for name in ("header", "height", "width", "encoding", "is_bigendian", "step"):
+            assert getattr(fields, name) == getattr(msg, name), name
+        rgb = to_rgb(fields, copy=False)
+        assert np.array_equal(rgb, RGB)
+        assert is_immutable(rgb)
+        assert np.shares_memory(rgb, np.frombuffer(wire, np.uint8))
+    for size in range(len(data)):
+        with pytest.raises(BadRequest):
+            RawMessage(data[:size], Image).fields()
+    other = serialize_message(CompressedImage(format="jpeg"))
+    assert RawMessage(other, CompressedImage).fields() == CompressedImage(format="jpeg")

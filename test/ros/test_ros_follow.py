@@ -308,3 +308,15 @@ def test_a_broken_frame_and_a_failing_model(following: Any) -> None:
     stack.pipeline.follow = real
     _, masks, _ = next_mask(stack, moved(4))
     assert masks.targets
+
+
+def test_followed_frames_are_encoded_quickly_and_commands_frames_are_not(make_stack: Any) -> None:
+    pipeline = ScriptedPipeline()
+    stack = make_stack(pipeline, follow__enabled=True)
+    stack.send_image(moved(0))
+    assert stack.ask(MUG).found
+    next_mask(stack, moved(1))
+    assert pipeline.quick == [False, True]
+    assert stack.ask(MUG).found  # about the frame that was followed
+    assert pipeline.quick == [False, True, False]
+    assert np.array_equal(pipeline.images[1], pipeline.images[2])
