@@ -5,6 +5,8 @@
 Weights are written below --work in the models' own file formats, then loaded as a user's would be. A random model
 never stops by itself, so every reply has the same number of tokens: three turns of --tokens on one frame, as in `cot`.
 `floor` is the time in which the language model's weights can be read once, at the copying speed that is measured here.
+`command` is a new frame's first command, from the image to the mask. Each profile runs as shipped (`auto`) and as the
+models' own libraries run it (`plain`: every turn a fresh generate with the image encoded again), and the ratio is told.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -43,6 +46,7 @@ FRAME = (480, 640, 3)
 COLUMNS = {
     "weights_gib": "weights GiB", "peak_gib": "peak GiB", "load_s": "load s", "encode_ms": "SAM encoder ms",
     "first_token_ms": "first token ms", "token_ms": "ms a token", "floor_ms": "floor ms", "mask_ms": "box to mask ms",
+    "token_over_floor": "token / floor", "command_ms": "command ms",
 }  # fmt: skip
 
 
@@ -115,15 +119,15 @@ def random_sam(kind: str, work: Path) -> Path:
     return path
 
 
-def pipeline_of(profile: Profile, device: torch.device, work: Path, *, tiny: bool) -> LLaVASeg:
-    """The profile's pipeline around random weights."""
+def pipeline_of(profile: Profile, device: torch.device, work: Path, *, tiny: bool, plain: bool = False) -> LLaVASeg:
+    """The profile's pipeline around random weights. plain: each model as its own library runs it."""
     folder = random_model(profile.mllm.model, work, device, tiny=tiny)
     sam = random_sam(profile.segmenter.sam, work)
     mllm, segmenter = replace(profile.mllm, model=str(folder)), replace(profile.segmenter, checkpoint=str(sam))
     if device.type == "cpu":  # half precision takes minutes there
         mllm, segmenter = replace(mllm, dtype="float32"), replace(segmenter, dtype="float32")
     profile = replace(profile, mllm=mllm, segmenter=segmenter)
-    parts = load_parts(profile, device)
+    parts = load_parts(profile, device, plain=plain)
     return LLaVASeg(parts.mllm, parts.segmenter, parts.style, device=device, prompt_source="box", form=parts.form)
 
 
@@ -180,7 +184,7 @@ def _note(times: list[float], text: str) -> None:
 
 
 def measure(
-    name: str, quantization: str, args: argparse.Namespace, device: torch.device, speed: float
+    name: str, quantization: str, decoding: str, args: argparse.Namespace, device: torch.device, speed: float
 ) -> dict[str, Any]:
     """One row of the table. Frees the model at its end."""
     profile = load_profile(name)
@@ -192,11 +196,12 @@ def measure(
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     started = wait(device)
-    pipeline = pipeline_of(profile, device, args.work, tiny=args.tiny)
+    pipeline = pipeline_of(profile, device, args.work, tiny=args.tiny, plain=decoding == "plain")
     loaded = wait(device)
     rgb = np.random.default_rng(0).integers(0, 256, FRAME, dtype=np.uint8)
     box = np.array([100.0, 100.0, 300.0, 300.0], np.float32)
-    for _ in range(2):  # the second round is measured: the first makes kernels and caches
+    commands = []
+    for _ in range(1 + args.rounds):  # the first makes kernels and caches, and compiles; the last's stages are told
         encoding = wait(device)
         pipeline.set_image(rgb)
         encoded = wait(device)
@@ -204,10 +209,13 @@ def measure(
         thought = wait(device)
         pipeline.segment_prompt(box=box)
         masked = wait(device)
+        commands.append(masked - encoding)
     told: Any = pipeline.mllm.describe()
     row = {
         "profile": name,
         "quantization": told["quantization"],
+        "decoding": decoding,
+        "decoded_by": told["decoding"],
         "dtype": told["dtype"],
         "parameters": told["parameters"],
         "weights_gib": told["weight_bytes"] / GIB,
@@ -218,6 +226,8 @@ def measure(
         "token_ms": 1e3 * token_s,
         "floor_ms": 1e3 * told["weight_bytes"] / speed,
         "mask_ms": 1e3 * (masked - thought),
+        "token_over_floor": token_s * speed / told["weight_bytes"],
+        "command_ms": 1e3 * median(commands[1:]),
     }
     del pipeline
     gc.collect()
@@ -226,10 +236,22 @@ def measure(
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The figures as aligned text."""
-    lines = [("profile", "quantization", *COLUMNS.values())]
+    names = ("profile", "quantization", "decoding")
+    lines = [(*names, *COLUMNS.values())]
     for row in rows:
-        lines.append((row["profile"], row["quantization"], *(f"{row[key]:.2f}" for key in COLUMNS)))
+        lines.append((*(row[name] for name in names), *(f"{row[key]:.2f}" for key in COLUMNS)))
     return aligned(lines)
+
+
+def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How many times faster each profile is as shipped than the plain way, where both were measured."""
+    told = []
+    for auto in (row for row in rows if row["decoding"] == "auto"):
+        same = [row for row in rows if all(row[key] == auto[key] for key in ("profile", "quantization"))]
+        for plain in (row for row in same if row["decoding"] == "plain"):
+            faster = {key: plain[key] / auto[key] for key in ("command_ms", "token_ms", "first_token_ms")}
+            told.append({"profile": auto["profile"], "quantization": auto["quantization"], **faster})
+    return told
 
 
 def main() -> None:
@@ -237,6 +259,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profiles", nargs="+", default=["jetson_8gb", "paper_7b", "desktop_24gb"])
     parser.add_argument("--quantization", nargs="+", default=["own"], choices=("own", "none", "int8", "int4"))
+    parser.add_argument("--decoding", nargs="+", default=["auto", "plain"], choices=("auto", "plain"))
+    parser.add_argument("--rounds", type=int, default=3, help="commands of which the median is told (%(default)s)")
     parser.add_argument("--tokens", type=int, default=50, help="tokens a turn (%(default)s)")
     parser.add_argument("--work", type=Path, default=Path("out/full_size"), help="where weights are written")
     parser.add_argument("--keep", action="store_true", help="leave the language models there; else each is removed")
@@ -250,17 +274,23 @@ def main() -> None:
     rows = []
     for name in args.profiles:
         for quantization in args.quantization:
-            rows.append(measure(name, quantization, args, device, speed))
-            print(table(rows[-1:]), flush=True)
+            for decoding in args.decoding:
+                rows.append(measure(name, quantization, decoding, args, device, speed))
+                print(table(rows[-1:]), flush=True)
         if not args.keep:
             shutil.rmtree(random_model(load_profile(name).mllm.model, args.work, device, tiny=args.tiny))
     device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     print(f"\n{device_name}, copies {speed / 1e9:.0f} GB/s, torch {torch.__version__}, {args.tokens} tokens a turn")
     print(table(rows))
+    for ratio in ratios(rows):
+        faster = f"command {ratio['command_ms']:.2f}x, a token {ratio['token_ms']:.2f}x"
+        print(f"{ratio['profile']}, {ratio['quantization']}, auto against plain: {faster}")
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         head = {"device": device_name, "bytes_per_second": speed, "torch": torch.__version__, "tokens": args.tokens}
-        args.json.write_text(json.dumps({**head, "tiny": args.tiny, "rows": rows}, indent=1) + "\n")
+        args.json.write_text(
+            json.dumps({**head, "tiny": args.tiny, "rows": rows, "ratios": ratios(rows)}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

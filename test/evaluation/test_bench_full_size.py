@@ -40,12 +40,25 @@ def test_it_runs_whole_on_tiny_models(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--profiles", "jetson_8gb", "--quantization", "none", "--tiny", "--tokens", "4", "--device", "cpu"]
-    words += ["--work", str(tmp_path / "work"), "--json", str(tmp_path / "full.json")]
+    words += ["--decoding", "auto", "--rounds", "1", "--work", str(tmp_path / "work"), "--json", str(tmp_path / "full.json")]
     monkeypatch.setattr(sys, "argv", ["bench_full_size.py", *words])
     bench.main()
-    (row,) = json.loads((tmp_path / "full.json").read_text())["rows"]
+    told = json.loads((tmp_path / "full.json").read_text())
+    (row,) = told["rows"]
     assert row["profile"] == "jetson_8gb" and row["quantization"] == "none" and row["dtype"] == "float32"
+    assert row["decoding"] == "auto" and row["decoded_by"] == "transformers" and told["ratios"] == []
     figures: dict[str, Any] = {key: row[key] for key in bench.COLUMNS}
     assert all(value > 0 for value in figures.values()), figures
     assert not [p for p in (tmp_path / "work").iterdir() if p.is_dir()]  # each language model is removed again
     assert "box to mask ms" in capsys.readouterr().out
+
+
+def test_ratios_are_against_the_plain_run_of_the_same_model() -> None:
+    rows = []
+    for quantization, decoding, ms in (("none", "auto", 2.0), ("none", "plain", 8.0), ("int4", "auto", 5.0)):
+        times = {"command_ms": 10 * ms, "token_ms": ms, "first_token_ms": 3 * ms}
+        rows.append({"profile": "paper_7b", "quantization": quantization, "decoding": decoding, **times})
+    (ratio,) = bench.ratios(rows)
+    assert ratio == {
+        "profile": "paper_7b", "quantization": "none", "command_ms": 4.0, "token_ms": 4.0, "first_token_ms": 4.0
+    }  # fmt: skip
