@@ -40,7 +40,8 @@ def test_it_runs_whole_on_tiny_models(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--profiles", "jetson_8gb", "--quantization", "none", "--tiny", "--tokens", "4", "--device", "cpu"]
-    words += ["--decoding", "auto", "--rounds", "1", "--work", str(tmp_path / "work"), "--json", str(tmp_path / "full.json")]
+    words += ["--decoding", "auto", "--rounds", "1"]
+    words += ["--work", str(tmp_path / "work"), "--json", str(tmp_path / "full.json")]
     monkeypatch.setattr(sys, "argv", ["bench_full_size.py", *words])
     bench.main()
     told = json.loads((tmp_path / "full.json").read_text())
