@@ -128,8 +128,8 @@ class CommandRunner:
         return result, rgb
 
     def encode(self, model: Any, frame: Frame) -> tuple[np.ndarray, Header]:
-        """Give a frame that is only followed to the model, unless it has it already. Returns its RGB image, which nobody
-        may write to, and its header."""
+        """Give a frame that is only followed to the model, unless it has it already. Returns its RGB image, which must
+        not be written to, and its header."""
         return self._encode(model, frame, None, quick=True), self._header
 
     def run_prompt(self, model: Any, job: Job, request: Any) -> tuple[Segment, Header]:

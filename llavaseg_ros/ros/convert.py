@@ -54,8 +54,8 @@ def to_rgb(msg: Any, *, copy: bool = True) -> np.ndarray:
     """Read `sensor_msgs/Image` or `CompressedImage` as uint8 [H, W, 3] RGB, contiguous, a copy of its own.
 
     copy: False gives a view of the message's data where its pixels are RGB as they are. 16-bit images keep their upper
-    8 bits. Raises BadRequest for an unknown encoding, a zero size, a wrong step, too little data, or a compressed picture
-    that does not decode.
+    8 bits. Raises BadRequest for an unknown encoding, a zero size, a wrong step, too little data, or a compressed
+    picture that does not decode.
     """
     return decompress(msg) if hasattr(msg, "format") else image_to_rgb(msg, copy=copy)
 
