@@ -35,7 +35,7 @@ def measure(subject: Subject, how_many_commands: int, how_many_frames: int) -> d
 
     def frame(number: int) -> None:
         nonlocal found
-        subject.model.set_image(pictures[number % len(pictures)])
+        subject.model.set_image(pictures[number % len(pictures)], quick=True)
         if found is None:
             subject.model.segment_thought(Thought(target="cup", found=True))
             return

@@ -94,8 +94,8 @@ class Plain:
     def mode(self, mode: str) -> None:
         self._chain = ChainOfThought(self.mllm, self._chain.style, mode)
 
-    def set_image(self, rgb: np.ndarray) -> None:
-        """Take a new image, uint8 [H, W, 3], RGB. Nothing is computed yet."""
+    def set_image(self, rgb: np.ndarray, *, quick: bool = False) -> None:
+        """Take a new image, uint8 [H, W, 3], RGB. Nothing is computed yet. quick: of no effect here."""
         self._rgb = rgb
         self.mllm.set_image(rgb)
 

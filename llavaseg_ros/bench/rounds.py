@@ -79,7 +79,7 @@ def shoot(
     subject.watch.take()
     started = time.perf_counter()
     if rgb is not None:
-        model.set_image(rgb)
+        model.set_image(rgb, quick=last is not None)
     result = None
     if case == QUESTION:
         model.chat(asked)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from llavaseg_ros.reasoning.drafts import Drafts
 from llavaseg_ros.reasoning.generation import Watch, greedy
+from llavaseg_ros.reasoning.head import Head
 from llavaseg_ros.reasoning.prefix import common_prefix
 
 _BLOCK = 512  # tokens by which the cache grows
@@ -39,6 +40,7 @@ class LeanLlama:
         self._ends = _end_tokens(greedy(model.generation_config))
         self._layers = [_Layer(layer) for layer in model.model.language_model.layers]
         self._norm = model.model.language_model.norm
+        self._head = Head(model.lm_head.weight)
         self._head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         self._heads, self._kv_heads = text.num_attention_heads, text.num_key_value_heads
         self._cache = torch.empty(len(self._layers), 2, self._kv_heads, 0, self._head_dim)
@@ -144,9 +146,8 @@ class LeanLlama:
             x = x + F.linear(seen[0].transpose(0, 1).flatten(1), layer.out)
             gate, up = F.linear(_rms(x, layer.before_mlp), layer.gate_up).chunk(2, dim=-1)
             x = x + F.linear(F.silu(gate).mul_(up), layer.down)
-        logits = F.linear(_rms(x[-1:] if last else x, self._norm), self._model.lm_head.weight)
+        said = self._head.likeliest(_rms(x[-1:] if last else x, self._norm))
         self._ids += ids
-        said: list[int] = logits.argmax(dim=-1).tolist()
         return said
 
     def _grow(self, length: int) -> None:

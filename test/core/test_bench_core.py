@@ -134,7 +134,7 @@ class FakeModel:
         self.leak, self.wrong, self.mumbles = leak, wrong, mumbles
         self.kept: list[np.ndarray] = []
 
-    def set_image(self, rgb: np.ndarray) -> None:
+    def set_image(self, rgb: np.ndarray, *, quick: bool = False) -> None:
         self.shapes.append(rgb.shape)
 
     def segment(self, command: str) -> Result:
