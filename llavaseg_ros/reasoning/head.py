@@ -43,7 +43,9 @@ class Head:
         for row, scores, least in zip(x, rough, best - 2 * slack, strict=True):
             candidates = (scores >= least).nonzero()[:, 0]
             if len(candidates) > 1:
-                candidates = candidates[(self._weight[candidates] @ row).argmax()][None]
+                # Not a matrix product, which sums equal rows in different orders: of equal tokens the first is chosen.
+                exact = (self._weight[candidates].double() * row.double()).sum(dim=-1)
+                candidates = candidates[exact.argmax()][None]
             chosen.append(int(candidates[0]))
         return chosen
 

@@ -35,6 +35,14 @@ def test_tokens_that_bfloat16_cannot_tell_apart() -> None:
     check(weight, x)
 
 
+def test_of_equal_tokens_the_first_is_chosen() -> None:
+    """As the embedded default has them: letters that MiniLM does not tell apart."""
+    generator = torch.Generator().manual_seed(10)
+    some = torch.randn(700, 256, generator=generator)
+    weight = some[torch.randint(700, (5001,), generator=generator)]
+    check(weight, torch.randn(300, 256, generator=generator))
+
+
 def test_the_embedded_defaults_vocabulary() -> None:
     model = LocalMLLM.load(default_bundle() / "mllm", decoding="plain").model
     weight = model.lm_head.weight.detach()

@@ -210,6 +210,10 @@ def test_the_embedded_default_on_the_demos_frames(mode: str, passes: list[int]) 
             lean, plain = (ChainOfThought(one, style, mode).think(command) for one in (pair.lean, pair.plain))
             assert lean.raw == plain.raw and lean == plain
             tokens += len(pair.lean.processor.tokenizer("".join(lean.raw))["input_ids"])
+        for question in ("What do you see on the table?", "How many objects are there?"):
+            said = [one.reply([Message("user", question)], max_new_tokens=99) for one in (pair.lean, pair.plain)]
+            assert said[0] == said[1]
+            tokens += len(pair.lean.processor.tokenizer(said[0])["input_ids"])
     assert len(passes) < 0.9 * tokens
 
 
