@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,6 +37,19 @@ def limit_gpu_memory(device: torch.device, limit_gb: float) -> None:
     if limit_gb > total_gb:
         raise BadRequest(f"gpu_memory_limit_gb: got {limit_gb:g}, but {device} has {total_gb:.1f} GiB")
     torch.cuda.set_per_process_memory_fraction(limit_gb / total_gb if limit_gb else 1.0, device)
+
+
+def use_cpu_threads(count: int = 0) -> None:
+    """Have torch compute with this many threads in this process; 0: one fewer than there are cores, at least one.
+
+    Torch's threads wait for each other without sleep, many times a token: where something else needs one of their
+    cores, they all wait for it. One core left over costs less than that, and lets camera callbacks in.
+    """
+    if count == 0:
+        if "OMP_NUM_THREADS" in os.environ:
+            return
+        count = max(1, len(os.sched_getaffinity(0)) - 1)
+    torch.set_num_threads(count)
 
 
 @contextmanager

@@ -49,8 +49,10 @@ DIAGNOSTICS_PERIOD_S = 1.0
 
 def load_pipeline(wanted: Wanted) -> Any:
     """The real thing. Imported here, in the worker's thread, because importing torch takes seconds."""
+    from llavaseg_ros.device import use_cpu_threads
     from llavaseg_ros.pipeline import LLaVASeg
 
+    use_cpu_threads(wanted.cpu_threads)
     return LLaVASeg.from_pretrained(
         wanted.model, device=wanted.device, mode=wanted.mode, gpu_memory_limit_gb=wanted.gpu_memory_limit_gb
     )

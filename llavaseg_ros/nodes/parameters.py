@@ -80,6 +80,14 @@ SPECS = (
         (0, 1024),
         change="inactive",
     ),
+    Spec(
+        "cpu_threads",
+        0,
+        "Threads that the models compute with on a CPU; 0 = one fewer than there are cores, which leaves one to "
+        "callbacks, or what OMP_NUM_THREADS says.",
+        (0, 1024),
+        change="inactive",
+    ),
     Spec("warm_up", True, "Run one command on a blank image after loading: the first is slow.", change="inactive"),
     Spec(
         "image_transport",
@@ -141,6 +149,7 @@ class Settings:
     device: str
     mode: str
     gpu_memory_limit_gb: float
+    cpu_threads: int
     warm_up: bool
     image_transport: str
     depth_enabled: bool
@@ -159,7 +168,7 @@ class Settings:
 
     def wanted(self) -> Wanted:
         """The model to load."""
-        return Wanted(self.model, self.device, self.mode, self.gpu_memory_limit_gb)
+        return Wanted(self.model, self.device, self.mode, self.gpu_memory_limit_gb, self.cpu_threads)
 
     def limits(self) -> Limits:
         """What a command obeys."""

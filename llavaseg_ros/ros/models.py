@@ -19,6 +19,7 @@ class Wanted:
     device: str
     mode: str
     gpu_memory_limit_gb: float = 0.0
+    cpu_threads: int = 0
 
 
 Loader = Callable[[Wanted], Any]
