@@ -115,10 +115,11 @@ def measure(model: LLaVASeg, clip: Sequence) -> dict[str, Any] | None:
     seen = 0
     for i, (frame, ids) in enumerate(zip(clip.frames[1:], clip.truth[1:], strict=True), 1):
         truth = ids == target
-        model.set_image(frame)
+        model.set_image(frame, quick=True)
         followed = model.follow(last, gap_s=(i - seen) / RATE_HZ)
         if followed.found:
             last, seen = followed, i
+        model.set_image(frame)
         reasoned = model.segment(command)
         if truth.any() and truth.sum() < GONE_PX:
             continue
@@ -155,6 +156,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there too")
     args = parser.parse_args()
     model = LLaVASeg.from_pretrained(args.model)
+    model.warm_up()
     clips = []
     for number in tqdm(range(args.sequences), unit="sequence"):
         rows = measure(model, sequence(number, args.frames))
