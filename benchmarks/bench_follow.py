@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from llavaseg_ros.cli import _args
+from llavaseg_ros.evaluation.metrics import overlap
 from llavaseg_ros.evaluation.tables import aligned
 from llavaseg_ros.pipeline import LLaVASeg
 from llavaseg_ros.training.scenes.camera import HEIGHT, Camera, look_at
@@ -85,8 +86,8 @@ def sequence(number: int, count: int) -> Sequence:
 
 def iou(mask: np.ndarray, truth: np.ndarray) -> float:
     """Intersection over union of two bool masks; 1 if both are empty."""
-    union = int((mask | truth).sum())
-    return int((mask & truth).sum()) / union if union else 1.0
+    shared, union = overlap(mask, truth)
+    return shared / union if union else 1.0
 
 
 def mask_of(result: Any, shape: tuple[int, int]) -> np.ndarray:
