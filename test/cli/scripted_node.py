@@ -18,13 +18,13 @@ class MiddleModel:
     """Finds the middle of the image; knows no candle; answers questions; cannot reply to the word "mumble"."""
 
     def __init__(self) -> None:
-        self.shape = (0, 0)
+        self.image_shape = (0, 0)
 
-    def set_image(self, rgb: np.ndarray) -> None:
-        self.shape = rgb.shape[:2]
+    def set_image(self, rgb: np.ndarray, *, quick: bool = False) -> None:
+        self.image_shape = rgb.shape[:2]
 
     def reset_image(self) -> None:
-        self.shape = (0, 0)
+        self.image_shape = (0, 0)
 
     def warm_up(self) -> None:
         """Nothing is made lazily here."""
@@ -43,8 +43,8 @@ class MiddleModel:
         found = "candle" not in command
         words = Attributes("red", "box", "middle")
         thought = Thought("red box", words, "Here it is." if found else "I see no candle.", found=found)
-        mask = np.zeros(self.shape, bool)
-        mask[self.shape[0] // 4 : self.shape[0] // 2, self.shape[1] // 4 : self.shape[1] // 2] = True
+        mask = np.zeros(self.image_shape, bool)
+        mask[self.image_shape[0] // 4 : self.image_shape[0] // 2, self.image_shape[1] // 4 : self.image_shape[1] // 2] = True
         segments = (Segment(mask, 0.9, (0, 0, 1, 1)),) if found else ()
         return Result(command, thought, thought.answer, found, segments, 0.9, {})
 
