@@ -44,7 +44,8 @@ class MiddleModel:
         words = Attributes("red", "box", "middle")
         thought = Thought("red box", words, "Here it is." if found else "I see no candle.", found=found)
         mask = np.zeros(self.image_shape, bool)
-        mask[self.image_shape[0] // 4 : self.image_shape[0] // 2, self.image_shape[1] // 4 : self.image_shape[1] // 2] = True
+        height, width = self.image_shape
+        mask[height // 4 : height // 2, width // 4 : width // 2] = True
         segments = (Segment(mask, 0.9, (0, 0, 1, 1)),) if found else ()
         return Result(command, thought, thought.answer, found, segments, 0.9, {})
 
