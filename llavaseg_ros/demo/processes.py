@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 END_S = 8.0
@@ -25,7 +25,7 @@ class Processes:
 
     def start(self, name: str, module: str, arguments: Sequence[str]) -> None:
         """Run `python -m module arguments`; what it prints goes to `name.log`."""
-        with self.log(name).open("wb") as log:
+        with self.log(name).open("wb") as log, _signals_held():
             self._running[name] = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
@@ -73,6 +73,22 @@ class Processes:
                     process.wait()
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """A signal that comes meanwhile is dealt with afterwards: in the middle of a start it would leave a process that
+    nobody knows of."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for late in came:
+        signal.raise_signal(late)
 
 
 def _send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

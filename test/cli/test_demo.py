@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from llavaseg_ros.demo.client import MAX_IMAGE_AGE_S, DemoClient, DemoError
+from llavaseg_ros.demo.processes import Processes
 from llavaseg_ros.demo.run import COMMANDS, DemoOptions, run_demo
 from llavaseg_ros.images import read_rgb, write_rgb
 
@@ -119,6 +120,21 @@ def test_a_signal_ends_the_demo_and_its_processes(tmp_path: Path, number: signal
     # Gone, or at least no longer the same programs (the numbers may have been given anew).
     left = [pid for pid in started if re.search("llavaseg_node|demo_player", _command_line(pid))]
     assert not left
+
+
+def test_a_signal_while_a_process_starts_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)  # type: ignore[call-overload]
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("llavaseg_ros.demo.processes.subprocess.Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt), Processes(tmp_path, {}) as processes:
+        processes.start("server", "http.server", ["0", "--bind", "127.0.0.1"])
+    assert [process.returncode is not None for process in started] == [True]
 
 
 def _command_line(pid: int) -> str:
