@@ -39,6 +39,11 @@ def limit_gpu_memory(device: torch.device, limit_gb: float) -> None:
     torch.cuda.set_per_process_memory_fraction(limit_gb / total_gb if limit_gb else 1.0, device)
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_cpu_threads(count: int = 0) -> None:
     """Have torch compute with this many threads in this process; 0: one fewer than there are cores, at least one.
 
@@ -48,7 +53,7 @@ def use_cpu_threads(count: int = 0) -> None:
     if count == 0:
         if "OMP_NUM_THREADS" in os.environ:
             return
-        count = max(1, len(os.sched_getaffinity(0)) - 1)
+        count = max(1, usable_cores() - 1)
     torch.set_num_threads(count)
 
 

@@ -74,6 +74,12 @@ class Grounder:
         return replace(now, segment=None, presence=0.0)
 
 
+def without_target(command: str, thought: Thought, seconds: dict[str, float]) -> Result:
+    """What is told of a thought that found nothing to segment: a plain question, or a target that is not in view."""
+    code = ErrorCode.NONE if thought.is_question else ErrorCode.NOT_FOUND
+    return Result(command, thought, thought.answer, False, (), 0.0, seconds, code)
+
+
 def result_of(command: str, grounding: Grounding, seconds: dict[str, float]) -> Result:
     """What is told of a grounding: the mask, or in words why there is none."""
     thought, segment, presence = grounding.thought, grounding.segment, grounding.presence

@@ -19,8 +19,8 @@ import torch
 from llavaseg_ros.assemble import load_parts
 from llavaseg_ros.checks import check_command, check_image, check_prompt, is_immutable
 from llavaseg_ros.device import limit_gpu_memory, memory_errors, select_device
-from llavaseg_ros.errors import BadRequest, Cancelled, ErrorCode, NoImage
-from llavaseg_ros.grounding import Grounder, Grounding, result_of
+from llavaseg_ros.errors import BadRequest, Cancelled, NoImage
+from llavaseg_ros.grounding import Grounder, Grounding, result_of, without_target
 from llavaseg_ros.profile import load_profile
 from llavaseg_ros.reasoning.base import MLLM, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.boxes import BoxAsker, BoxFormat
@@ -301,8 +301,7 @@ class LLaVASeg:
         """From a thought to a result: no mask for a question or an absent target, else the segmenter decides."""
         seconds = {"encode": encoding.spent(), "reason": reasoned_s, "segment": 0.0}
         if not thought.found:
-            code = ErrorCode.NONE if thought.is_question else ErrorCode.NOT_FOUND
-            return Result(command, thought, thought.answer, False, (), 0.0, seconds, code)
+            return without_target(command, thought, seconds)
         return self._segmented(encoding, command, seconds, lambda encoded: self._grounder.ground(encoded, thought))
 
     def _segmented(

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import transformers
 
+from llavaseg_ros.device import usable_cores
+
 
 def facts(device: torch.device) -> dict[str, Any]:
     """CPU, cores, threads, GPU and versions, as plain JSON values."""
@@ -36,11 +38,6 @@ def cpu_name() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_average() -> float | None:

@@ -17,8 +17,8 @@ import torch
 
 from llavaseg_ros.assemble import Parts, load_parts
 from llavaseg_ros.device import memory_errors
-from llavaseg_ros.errors import BadRequest, ErrorCode
-from llavaseg_ros.grounding import Grounder, result_of
+from llavaseg_ros.errors import BadRequest
+from llavaseg_ros.grounding import Grounder, result_of, without_target
 from llavaseg_ros.profile import load_profile
 from llavaseg_ros.reasoning.base import MLLM, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.boxes import BoxAsker
@@ -110,8 +110,7 @@ class Plain:
                 thought = replace(thought, box=self._boxes.ask(thought, (width, height)))
         seconds = {"encode": 0.0, "reason": time.perf_counter() - started, "segment": 0.0}
         if not thought.found:
-            code = ErrorCode.NONE if thought.is_question else ErrorCode.NOT_FOUND
-            return Result(command, thought, thought.answer, False, (), 0.0, seconds, code)
+            return without_target(command, thought, seconds)
         segmenter = self._grounder.segmenter
         with memory_errors("segmenting"), torch.inference_mode():
             started = time.perf_counter()

@@ -50,11 +50,10 @@ def reads_in_order(model: Any) -> bool:
     return model.config.model_type in _FAMILIES
 
 
-class PrefixCache:
-    """The keys and values of the last conversation's tokens, cut back to what the next one has in common with it."""
+class _Kept:
+    """A cache and the tokens that it holds. Subclasses bring it to the beginning of the next conversation."""
 
     def __init__(self, model: Any) -> None:
-        self._text = model.config.get_text_config()
         self._image_token = model.config.image_token_id
         self._cache: Any = None
         self._ids: list[int] = []  # what the cache holds
@@ -62,6 +61,22 @@ class PrefixCache:
     def clear(self) -> None:
         """See `Prefix`."""
         self._cache, self._ids = None, []
+
+    def end(self, ids: torch.Tensor | None) -> None:
+        """See `Prefix`."""
+        if ids is None or self._cache is None:
+            self.clear()
+            return
+        # The last token was chosen, not yet read: the cache is one shorter than the ids.
+        self._ids = ids[: int(self._cache.get_seq_length())].tolist()
+
+
+class PrefixCache(_Kept):
+    """The keys and values of the last conversation's tokens, cut back to what the next one has in common with it."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self._text = model.config.get_text_config()
 
     def begin(self, inputs: dict[str, torch.Tensor], room: int) -> dict[str, Any]:
         """See `Prefix`."""
@@ -74,14 +89,6 @@ class PrefixCache:
             _drop_pixels(inputs)
         return {"past_key_values": self._cache}
 
-    def end(self, ids: torch.Tensor | None) -> None:
-        """See `Prefix`."""
-        if ids is None or self._cache is None:
-            self.clear()
-            return
-        # The last token was chosen, not yet read: the cache is one shorter than the ids.
-        self._ids = ids[: int(self._cache.get_seq_length())].tolist()
-
     def _cut(self, length: int, room: int) -> None:
         """Keep the first `length` tokens; with none, begin anew."""
         if length == 0:
@@ -91,23 +98,22 @@ class PrefixCache:
         del self._ids[length:]
 
 
-class PrefixSnapshot:
+class PrefixSnapshot(_Kept):
     """For caches that cannot be cut: a copy as it was after the image, from which every conversation starts that does
     not simply go on with the last one."""
 
     def __init__(self, model: Any, settings: Any) -> None:
+        super().__init__(model)
         self._model = model
         self._settings = copy.deepcopy(settings)
         self._settings.max_new_tokens = 1
-        self._image_token = model.config.image_token_id
         self.clear()
 
     def clear(self) -> None:
         """See `Prefix`."""
+        super().clear()
         self._seen: Any = None  # the cache after the image; never handed to generate itself
         self._seen_ids: list[int] = []
-        self._cache: Any = None
-        self._ids: list[int] = []
 
     def begin(self, inputs: dict[str, torch.Tensor], room: int) -> dict[str, Any]:
         """See `Prefix`. Reads the image, if it is new, with the words before it."""
@@ -120,13 +126,6 @@ class PrefixSnapshot:
         if self._ids:
             _drop_pixels(inputs)
         return {"past_key_values": self._cache}
-
-    def end(self, ids: torch.Tensor | None) -> None:
-        """See `Prefix`."""
-        if ids is None or self._cache is None:
-            self.clear()
-            return
-        self._ids = ids[: int(self._cache.get_seq_length())].tolist()
 
     def _look(self, inputs: dict[str, torch.Tensor], length: int) -> None:
         """Read the first `length` tokens of a conversation, the image among them, and keep that."""
