@@ -46,11 +46,17 @@ class Thought:
 
 @dataclass(frozen=True)
 class Segment:
-    """One mask. mask: bool [H, W] at the image's full resolution. score: [0, 1]. roi: x, y, width, height in pixels."""
+    """One mask. mask: bool [H, W] at the image's full resolution. score: [0, 1]. roi: x, y, width, height in pixels.
+
+    label, attributes: what this target is, where it differs from what the result's thought says, as it does when a
+    command has several targets; "" and None: as the thought says (`Result.label_of`, `Result.attributes_of`).
+    """
 
     mask: np.ndarray
     score: float
     roi: tuple[int, int, int, int]
+    label: str = ""
+    attributes: Attributes | None = None
 
     @property
     def area_px(self) -> int:
@@ -63,7 +69,7 @@ class Result:
     """The outcome of one command on one image.
 
     found: the target is there, by word of the language model and of the presence head; then `segments` has at least one
-    entry, best first. Otherwise `segments` is empty.
+    entry, best first; no pixel is in two of them. Otherwise `segments` is empty.
     seconds: time by stage, in seconds ("encode", "reason", "segment"). "encode" is what `set_image` took; it is paid by
     the first command on an image, and 0 for later ones.
     error_code: why nothing was found: NOT_FOUND (the language model or the presence head says that it is not there),
@@ -78,6 +84,14 @@ class Result:
     presence: float
     seconds: dict[str, float]
     error_code: ErrorCode = ErrorCode.NONE
+
+    def label_of(self, segment: Segment) -> str:
+        """Name of one of the targets."""
+        return segment.label or self.thought.target
+
+    def attributes_of(self, segment: Segment) -> Attributes:
+        """Visual attributes of one of the targets."""
+        return segment.attributes or self.thought.attributes
 
 
 class Stage(str, Enum):

@@ -79,10 +79,15 @@ def target_masks(result: Result, header: Header, command_id: str, max_targets: i
     array = TargetMaskArray(header=header, command_id=command_id, command=clean(result.command))
     if error_of(result)[0] is not ErrorCode.NONE:
         return array
-    label, attributes = result.thought.target, result.thought.attributes
     segments = [segment for segment in result.segments if segment.mask.any()]
     array.targets = [
-        target_mask(segment, header, number=number, label=label, attributes=attributes)
+        target_mask(
+            segment,
+            header,
+            number=number,
+            label=result.label_of(segment),
+            attributes=result.attributes_of(segment),
+        )
         for number, segment in enumerate(segments[:max_targets], start=1)
     ]
     return array
