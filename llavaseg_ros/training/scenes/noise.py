@@ -71,3 +71,25 @@ def camera_noise(rgb: np.ndarray, rng: Rng, pixel_rng: Rng | None = None) -> np.
         coded = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         out = np.ascontiguousarray(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[..., ::-1])
     return out
+
+
+def depth_noise(depth_m: np.ndarray, rng: Rng) -> np.ndarray:
+    """What a structured-light or stereo camera makes of a clean depth image: uint16 [H, W], mm, 0 = no value.
+
+    depth_m: float32 [H, W], m along the optical axis. Edges are off by a pixel or so and partly mixed between front and
+    back, about half of the edge pixels have no value, noise grows with the distance, millimetres are whole.
+    """
+    height, width = depth_m.shape
+    # Sideways: each pixel may be its neighbour's, which only shows at edges.
+    v, u = np.mgrid[0:height, 0:width].astype(np.float32)
+    shift = rng.normal(0, 0.5, (2, height, width)).astype(np.float32)
+    moved: Any = cv2.remap(depth_m, u + shift[0], v + shift[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    square = np.ones((3, 3), np.uint8)
+    edges = np.asarray(cv2.dilate(depth_m, square)) - np.asarray(cv2.erode(depth_m, square)) > 0.02
+    sigma = 0.0008 + 0.0016 * np.square(np.maximum(moved - 0.4, 0))
+    # Neighbouring pixels share most of their noise: the sensor matches windows.
+    grain: Any = cv2.GaussianBlur(rng.standard_normal((height, width)).astype(np.float32), (0, 0), 1.0)
+    out = moved + sigma * grain / grain.std()
+    out[edges & (rng.random((height, width)) < 0.5)] = 0
+    out[out >= 10.0] = 0  # past any such sensor's reach, the sky of the simulator among it
+    return np.rint(1000 * out).astype(np.uint16)

@@ -1,0 +1,70 @@
+"""A calibrated camera: from pixels to rays, and from points to pixels. Optical axes: x right, y down, z forward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+
+DISTORTION_MODELS = ("", "plumb_bob", "rational_polynomial", "equidistant")
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Pinhole intrinsics of an image of width x height px, with its lens.
+
+    fx, fy: focal lengths, px. cx, cy: principal point, px; (0, 0) is the middle of the top left pixel. distortion:
+    coefficients as OpenCV orders them; empty for a rectified image. fisheye: they are of the equidistant model.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion: tuple[float, ...] = ()
+    fisheye: bool = False
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """float64 [3, 3], K."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
+
+    def rays(self) -> np.ndarray:
+        """float32 [H, W, 2]: x / z and y / z of every pixel's ray, the lens taken out. Not to be written to."""
+        return _rays(self)
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Pixels float32 [N, 2], x and y, of points [N, 3] in m with z > 0."""
+        if not self.distortion:
+            scale = points[:, :2] / points[:, 2:]
+            return (scale * (self.fx, self.fy) + (self.cx, self.cy)).astype(np.float32)
+        if not len(points):
+            return np.zeros((0, 2), np.float32)
+        still, lens = np.zeros(3), np.array(self.distortion)
+        given = points.reshape(-1, 1, 3).astype(np.float64)
+        if self.fisheye:
+            pixels, _ = cv2.fisheye.projectPoints(given, still, still, self.matrix, lens)
+        else:
+            pixels, _ = cv2.projectPoints(given, still, still, self.matrix, lens)
+        return pixels.reshape(-1, 2).astype(np.float32)
+
+
+# A camera or two, and what they were before a mode change.
+@lru_cache(maxsize=4)
+def _rays(camera: Intrinsics) -> np.ndarray:
+    u, v = np.meshgrid(np.arange(camera.width, dtype=np.float64), np.arange(camera.height, dtype=np.float64))
+    if not camera.distortion:
+        rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy], axis=-1)
+    else:
+        pixels: Any = np.stack([u, v], axis=-1).reshape(-1, 1, 2)
+        undistort = cv2.fisheye.undistortPoints if camera.fisheye else cv2.undistortPoints
+        undone: Any = undistort(pixels, camera.matrix, np.array(camera.distortion))
+        rays = undone.reshape(camera.height, camera.width, 2)
+    rays = rays.astype(np.float32)
+    rays.flags.writeable = False
+    return rays
