@@ -19,6 +19,7 @@ VERBS = {
     "ask": "answer one command about one image; write the overlay and the mask",
     "predict": "answer every command of a DATA.jsonl",
     "evaluate": "measure a model on a DATA.jsonl with true masks; write a page",
+    "annotate": "write masks, answers and overlays of recorded bags into new ones",
     "data": "list, check and convert public data sets",
     "train": "make scenes and train, stage by stage or all of it",
     "node": "start the ROS 2 node",
