@@ -23,6 +23,7 @@ VERBS = {
     "data": "list, check and convert public data sets",
     "train": "make scenes and train, stage by stage or all of it",
     "node": "start the ROS 2 node",
+    "view": "serve the page that shows what the node sees and says, and takes commands",
     "demo": "start the node beside a recorded camera, send commands, write a page",
     "bench": "measure how fast it is on this machine, against the same models used the plain way",
     "doctor": "say what is installed, what is missing and how to get it",

@@ -1,0 +1,118 @@
+"""What the page knows about a command and a target, as plain values that become JSON."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from llavaseg_ros.view.words import CALM, in_words
+
+RUNNING, DONE, FAILED, CANCELED = "running", "done", "failed", "canceled"
+
+
+@dataclass
+class StageTime:
+    """One stage of a command: seconds since the goal was accepted. until_s is None while the stage lasts."""
+
+    name: str
+    since_s: float
+    until_s: float | None = None
+
+
+@dataclass
+class Record:
+    """One command and what became of it. at: when it was given, seconds since the epoch of this machine's clock.
+
+    source: "page" (typed here) or "topic" (from elsewhere). stages: only of commands from here, whose goal tells them.
+    """
+
+    id: str
+    command: str
+    source: str
+    at: float
+    status: str = RUNNING
+    text: str = ""
+    reasoning: str = ""
+    partial: str = ""
+    found: bool = False
+    error_code: int = 0
+    error_msg: str = ""
+    latency_s: float | None = None
+    stages: list[StageTime] = field(default_factory=list)
+    targets: list[dict[str, Any]] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    def stage(self, name: str, elapsed_s: float) -> None:
+        """The command has been in this stage since `elapsed_s`, unless it was in it already."""
+        if self.stages and self.stages[-1].name == name:
+            return
+        self._close(elapsed_s)
+        self.stages.append(StageTime(name, elapsed_s))
+
+    def end(self, status: str, latency_s: float) -> None:
+        """The command has ended, and its last stage with it."""
+        self.status, self.latency_s, self.partial = status, latency_s, ""
+        self._close(latency_s)
+
+    def _close(self, elapsed_s: float) -> None:
+        if self.stages and self.stages[-1].until_s is None:
+            self.stages[-1].until_s = max(elapsed_s, self.stages[-1].since_s)
+
+    def as_json(self) -> dict[str, Any]:
+        """For the page. `error` is None where there is none; `calm`: it is an answer rather than a failure."""
+        name, words = in_words(self.error_code)
+        running_s = time.monotonic() - self.started if self.status == RUNNING else None
+        return {
+            "id": self.id,
+            "command": self.command,
+            "source": self.source,
+            "at": self.at,
+            "status": self.status,
+            "text": self.text,
+            "reasoning": self.reasoning,
+            "partial": self.partial,
+            "found": self.found,
+            "latency_s": self.latency_s,
+            "running_s": running_s,
+            "stages": [{"name": s.name, "since_s": s.since_s, "until_s": s.until_s} for s in self.stages],
+            "targets": self.targets,
+            "error": None
+            if self.error_code == 0
+            else {
+                "code": self.error_code,
+                "name": name,
+                "words": words,
+                "detail": self.error_msg,
+                "calm": self.error_code in CALM,
+            },
+        }
+
+
+def target_json(target: Any) -> dict[str, Any]:
+    """A `TargetMask` (or any object with its fields) for the page; the mask itself goes into the pictures."""
+    return {
+        "id": int(target.id),
+        "label": target.label,
+        "color": target.color,
+        "shape": target.shape,
+        "location": target.location,
+        "score": _finite(target.score),
+        "area_px": int(target.area_px),
+        "depth_coverage": _finite(target.depth_coverage),
+        "geometry": _geometry(target),
+    }
+
+
+def _geometry(target: Any) -> dict[str, Any] | None:
+    position, size = target.centroid.pose.position, target.size
+    values = [position.x, position.y, position.z, size.x, size.y, size.z]
+    if not target.has_geometry or not all(math.isfinite(value) for value in values):
+        return None
+    return {"position_m": values[:3], "size_m": values[3:], "frame": target.centroid.header.frame_id}
+
+
+def _finite(value: float) -> float | None:
+    """NaN is no JSON."""
+    return float(value) if math.isfinite(value) else None
