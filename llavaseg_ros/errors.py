@@ -47,6 +47,12 @@ class StaleImage(LLaVASegError):
     code = ErrorCode.STALE_IMAGE
 
 
+class NoDepth(LLaVASegError):
+    """The target was found, but there is no depth to lift it with: the text says what is missing."""
+
+    code = ErrorCode.NO_DEPTH
+
+
 class BadReply(LLaVASegError):
     """The language model's reply could not be parsed, twice. `raw` is the last reply as it came."""
 

@@ -28,6 +28,8 @@ class Thought:
     answer: one sentence for the person. reasoning: the free text of the first turn.
     raw: every reply as it came, in order.
     box: where the language model says that the target is, x0, y0, x1, y1 in pixels of the image; None if not asked.
+    others: further targets of the same command, best first. unclear: nothing was said before that the command could
+    refer to; `answer` asks back.
     """
 
     target: str = ""
@@ -37,6 +39,8 @@ class Thought:
     found: bool = False
     raw: tuple[str, ...] = ()
     box: tuple[float, float, float, float] | None = None
+    others: tuple[Thought, ...] = ()
+    unclear: bool = False
 
     @property
     def is_question(self) -> bool:
@@ -92,6 +96,30 @@ class Result:
     def attributes_of(self, segment: Segment) -> Attributes:
         """Visual attributes of one of the targets."""
         return segment.attributes or self.thought.attributes
+
+
+@dataclass(frozen=True)
+class Referent:
+    """What a conversation was last about, for commands that refer to it ("the other one", "the one left of it").
+
+    label, attributes: of the target that was found. box: where it was, x0, y0, x1, y1 as shares of the image's width
+    and height, so that it stands for any format of the image.
+    """
+
+    label: str
+    attributes: Attributes
+    box: tuple[float, float, float, float]
+
+    @classmethod
+    def of(cls, result: Result) -> Referent | None:
+        """The best target of a result; None if it found none."""
+        if not result.found or not result.segments:
+            return None
+        best = result.segments[0]
+        height, width = best.mask.shape
+        x, y, w, h = best.roi
+        box = (x / width, y / height, (x + w) / width, (y + h) / height)
+        return cls(result.label_of(best), result.attributes_of(best), box)
 
 
 class Stage(str, Enum):

@@ -32,12 +32,14 @@ from llavaseg_ros.ros.dispatch import Dispatcher
 from llavaseg_ros.ros.following import Following
 from llavaseg_ros.ros.inputs import Inputs
 from llavaseg_ros.ros.jobs import Preempted
+from llavaseg_ros.ros.lifting import Lifter
 from llavaseg_ros.ros.models import Loader, ModelKeeper, Wanted
 from llavaseg_ros.ros.monitor import Monitor
 from llavaseg_ros.ros.outputs import Outputs
 from llavaseg_ros.ros.process import run_node
 from llavaseg_ros.ros.qos import COMMAND, DIAGNOSTICS, subscription_events
 from llavaseg_ros.ros.sessions import Sessions
+from llavaseg_ros.ros.transforms import Transforms
 from llavaseg_ros.ros.worker import ModelState, ModelWorker
 from llavaseg_ros.srv import ResetSession, SegmentAtPrompt, SetModel
 
@@ -71,9 +73,17 @@ class LLaVASegNode(LifecycleNode):
         self.monitor = Monitor(self, self.worker)
         self.inputs = Inputs(self, lambda text: self.get_logger().warning(text, throttle_duration_sec=5.0))
         self._outputs = Outputs(self)
+        lifter = Lifter(
+            self.inputs.depth,
+            self.inputs.camera_info,
+            self.inputs.depth_camera_info,
+            Transforms(self),
+            limits=partial(parameters.geometry_limits, self),
+        )
         self._runner = CommandRunner(
             self.inputs.images,
             self.sessions,
+            lifter,
             now_ns=lambda: self.get_clock().now().nanoseconds,
             limits=self._limits,
             partial=partial(self._outputs.send, "answer"),
@@ -86,6 +96,7 @@ class LLaVASegNode(LifecycleNode):
             preempted=lambda: self.worker.wanted,
             wake=self.worker.wake,
             publish=self._outputs.publish_followed,
+            wants_scene=self._outputs.wants_scene,
         )
         self.inputs.images.on_new = self.following.new_frame
         self.worker.idle_work = self.following
@@ -105,7 +116,7 @@ class LLaVASegNode(LifecycleNode):
         try:
             settings = Settings.of(self)
             self.inputs.open(transport=settings.image_transport, depth=settings.depth_enabled)
-            self.inputs.images.resize(settings.sync_ring_size)
+            self._resize_rings(settings)
             self._outputs.open()
             if self._action is None:
                 self._action = self._make_command_interfaces()
@@ -201,6 +212,10 @@ class LLaVASegNode(LifecycleNode):
         self._runner.forget_image()
         self.sessions.reset("*")
 
+    def _resize_rings(self, settings: Settings) -> None:
+        for store in (self.inputs.images, self.inputs.depth):
+            store.resize(settings.sync_ring_size)
+
     def _limits(self) -> Limits:
         return Settings.of(self).limits()
 
@@ -279,7 +294,7 @@ class LLaVASegNode(LifecycleNode):
     def _keep_house(self) -> None:
         self.worker.expire()
         settings = Settings.of(self)
-        self.inputs.images.resize(settings.sync_ring_size)
+        self._resize_rings(settings)
         if self._state == "active":
             self._follow_parameters(settings)
             self.monitor.watch_camera(self.inputs, settings.diagnostics_no_image_warning_s)

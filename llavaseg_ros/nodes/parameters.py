@@ -11,8 +11,10 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from llavaseg_ros.geometry import LiftSettings
 from llavaseg_ros.ros.commands import Limits
 from llavaseg_ros.ros.following import FollowLimits
+from llavaseg_ros.ros.lifting import GeometryLimits
 from llavaseg_ros.ros.models import Wanted
 from llavaseg_ros.ros.worker import Policy
 
@@ -99,10 +101,15 @@ SPECS = (
     Spec(
         "depth_enabled",
         True,
-        "Subscribe to depth/image and depth/camera_info. Their ages are in /diagnostics; 3-D comes in a later version.",
+        "Subscribe to depth/image and depth/camera_info, and lift masks to points and poses.",
         change="unconfigured",
     ),
-    Spec("max_targets", 1, "Most targets of one command; a goal may ask for another number.", (1, 64)),
+    Spec(
+        "max_targets",
+        10,
+        "Most targets of one command; a goal may ask for another number. A command about one thing has one.",
+        (1, 64),
+    ),
     Spec("timeout_s", 60.0, "Give a command up after this many seconds; a goal may ask for another time.", (0.1, 3600)),
     Spec("partial_answers", False, "Also publish answers on the way (final = false) on ~/answer while reasoning."),
     Spec(
@@ -112,7 +119,12 @@ SPECS = (
         choices=tuple(policy.value for policy in Policy),
     ),
     Spec("queue.depth", 8, "Most commands that wait under the policy 'queue'.", (1, 1000)),
-    Spec("session.history_length", 0, "Earlier turns of a session that go to the model with a command.", (0, 50)),
+    Spec(
+        "session.history_length",
+        10,
+        "Earlier turns of a session that a command may refer to; 0 = every command stands alone.",
+        (0, 50),
+    ),
     Spec(
         "follow.enabled",
         False,
@@ -129,6 +141,37 @@ SPECS = (
     Spec("sync.max_image_age_s", 1.0, "Refuse images with a stamp older than this, s; 0 = any age.", (0, 3600)),
     Spec("sync.wait_for_image_s", 1.0, "Let a command wait this many seconds for a fresh enough image.", (0, 60)),
     Spec("sync.ring_size", 10, "Frames that are kept for commands which name an image by its stamp.", (1, 100)),
+    Spec(
+        "sync.depth_slop_s",
+        0.05,
+        "A depth image belongs to an image when their stamps are at most this far apart, s; it is waited for as long.",
+        (0, 10),
+    ),
+    Spec(
+        "geometry.required",
+        False,
+        "A target without 3-D ends with NO_DEPTH even if the camera has never sent depth. One that has always does.",
+    ),
+    Spec(
+        "geometry.target_frame",
+        "",
+        "Frame of points and poses, through tf2 at the image's stamp; empty = the image's own optical frame.",
+    ),
+    Spec(
+        "geometry.rectified",
+        False,
+        "The images are rectified: P of camera_info counts, and no distortion; false = K and D.",
+    ),
+    Spec("geometry.erode_px", 2, "Rim of a mask that is left out of its points, px; thin ones lose less.", (0, 50)),
+    Spec("geometry.min_depth_m", 0.1, "Nearer depth values are not believed, m.", (0, 100)),
+    Spec("geometry.max_depth_m", 5.0, "Farther depth values are not believed, m.", (0, 100)),
+    Spec(
+        "geometry.max_jump_m",
+        0.02,
+        "Where the depth jumps by more than this from pixel to pixel, m, another thing begins.",
+        (0.001, 10),
+    ),
+    Spec("geometry.min_points", 30, "Fewer points do not make a pose.", (3, 100_000)),
     Spec(
         "diagnostics.no_image_warning_s",
         5.0,
@@ -164,6 +207,15 @@ class Settings:
     sync_max_image_age_s: float
     sync_wait_for_image_s: float
     sync_ring_size: int
+    sync_depth_slop_s: float
+    geometry_required: bool
+    geometry_target_frame: str
+    geometry_rectified: bool
+    geometry_erode_px: int
+    geometry_min_depth_m: float
+    geometry_max_depth_m: float
+    geometry_max_jump_m: float
+    geometry_min_points: int
     diagnostics_no_image_warning_s: float
 
     def wanted(self) -> Wanted:
@@ -200,6 +252,28 @@ def follow_limits(node: Node) -> FollowLimits:
         relook_after_s=value("follow.relook_after_s"),
         max_image_age_s=value("sync.max_image_age_s"),
         timeout_s=value("timeout_s"),
+    )
+
+
+def geometry_limits(node: Node) -> GeometryLimits:
+    """What lifting to 3-D obeys. Read at every followed frame, too."""
+
+    def value(name: str) -> Any:
+        return node.get_parameter(name).value
+
+    return GeometryLimits(
+        enabled=value("depth_enabled"),
+        required=value("geometry.required"),
+        target_frame=value("geometry.target_frame").strip().lstrip("/"),
+        slop_s=value("sync.depth_slop_s"),
+        rectified=value("geometry.rectified"),
+        settings=LiftSettings(
+            erode_px=value("geometry.erode_px"),
+            min_depth_m=value("geometry.min_depth_m"),
+            max_depth_m=value("geometry.max_depth_m"),
+            max_jump_m=value("geometry.max_jump_m"),
+            min_points=value("geometry.min_points"),
+        ),
     )
 
 

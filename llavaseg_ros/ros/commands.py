@@ -14,7 +14,7 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from llavaseg_ros.errors import BadRequest, Cancelled, LLaVASegError
+from llavaseg_ros.errors import BadRequest, Cancelled, ErrorCode, LLaVASegError
 from llavaseg_ros.msg import Answer, TargetMaskArray
 from llavaseg_ros.reasoning.base import Message
 from llavaseg_ros.ros import messages
@@ -22,6 +22,7 @@ from llavaseg_ros.ros.cdr import RawMessage
 from llavaseg_ros.ros.convert import to_rgb
 from llavaseg_ros.ros.freshness import Frame, FrameStore
 from llavaseg_ros.ros.jobs import Job
+from llavaseg_ros.ros.lifting import Geometry, Lifter
 from llavaseg_ros.ros.sessions import Sessions
 from llavaseg_ros.ros.worker import Policy
 from llavaseg_ros.types import Result, Segment, Stage
@@ -58,6 +59,7 @@ class Request:
     image: Image | None = None
     image_stamp_ns: int = 0
     max_targets: int = 1
+    want_geometry: bool = False
     feedback: Callable[[Stage, str], None] | None = None
     header: Header | None = None
     shape: tuple[int, int] | None = None
@@ -66,12 +68,23 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Done:
+    """What the model made of a command. rgb: uint8 [H, W, 3] RGB, the image that it is about."""
+
+    result: Result
+    rgb: np.ndarray
+    masks: TargetMaskArray
+    geometry: Geometry
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What a command ends with. masks is None when no frame was reached; rgb and result only after a success."""
+    """What a command ends with. masks is None when no frame was reached; what is below `shape` only after a success."""
 
     answer: Answer
     masks: TargetMaskArray | None = None
     shape: tuple[int, int] | None = None
+    geometry: Geometry | None = None
     rgb: np.ndarray | None = None
     result: Result | None = None
 
@@ -88,12 +101,13 @@ class CommandRunner:
         self,
         frames: FrameStore,
         sessions: Sessions,
+        lifter: Lifter,
         *,
         now_ns: Callable[[], int],
         limits: Callable[[], Limits],
         partial: Callable[[Answer], None],
     ) -> None:
-        self._frames, self._sessions = frames, sessions
+        self._frames, self._sessions, self.lifter = frames, sessions, lifter
         self._now_ns, self._limits, self._partial = now_ns, limits, partial
         self._encoded: Frame | None = None
         self._header = Header()
@@ -105,8 +119,8 @@ class CommandRunner:
         """The model is another one, or has lost its image."""
         self._encoded, self._rgb = None, None
 
-    def run(self, model: Any, job: Job, request: Request) -> tuple[Result, np.ndarray]:
-        """Do one command. Returns the core's result and the RGB image; raises what the model raises."""
+    def run(self, model: Any, job: Job, request: Request) -> Done:
+        """Do one command. Raises what the model raises."""
         limits = self._limits()
         request.frame = self._choose(request, job, limits)
         rgb = self._encode(model, request.frame, request)
@@ -125,7 +139,23 @@ class CommandRunner:
         if job.should_cancel():
             raise Cancelled("canceled")
         messages.check_result(result, (rgb.shape[0], rgb.shape[1]))
-        return result, rgb
+        return self._lifted(request, job, result, rgb)
+
+    def _lifted(self, request: Request, job: Job, result: Result, rgb: np.ndarray) -> Done:
+        masks = messages.target_masks(result, request.header or Header(), request.command_id, request.max_targets)
+        if masks.targets and self.lifter.has_depth and request.feedback is not None:
+            request.feedback(Stage.LIFTING, result.answer)
+        geometry = self.lifter.lift(
+            masks,
+            messages.targets_of(result, request.max_targets),
+            rgb,
+            wanted=request.want_geometry,
+            own_image=request.image is not None,
+            should_cancel=job.should_cancel,
+        )
+        if job.should_cancel():
+            raise Cancelled("canceled")
+        return Done(result, rgb, masks, geometry)
 
     def encode(self, model: Any, frame: Frame) -> tuple[np.ndarray, Header]:
         """Give a frame that is only followed to the model, unless it has it already. Returns its RGB image, which must
@@ -142,7 +172,7 @@ class CommandRunner:
         return segment, self._header
 
     def outcome(
-        self, request: Request, job: Job, value: tuple[Result, np.ndarray] | None, error: LLaVASegError | None
+        self, request: Request, job: Job, value: Done | None, error: LLaVASegError | None
     ) -> Outcome:
         """The messages that end a command. From any thread; changes nothing but the session."""
         if value is None:
@@ -150,14 +180,17 @@ class CommandRunner:
             final = self._answer(request, job, error=messages.error_text(error))
             clears = request.shape is not None and not isinstance(error, Cancelled)
             return Outcome(final, self._no_masks(request) if clears else None, request.shape)
-        result, rgb = value
-        masks = messages.target_masks(result, request.header or Header(), request.command_id, request.max_targets)
-        code = messages.error_of(result)
+        result, masks, problem = value.result, value.masks, value.geometry.problem
         final = self._answer(
-            request, job, text=result.answer, reasoning=result.thought.reasoning, found=bool(masks.targets), error=code
+            request,
+            job,
+            text=result.answer,
+            reasoning=result.thought.reasoning,
+            found=bool(masks.targets),
+            error=messages.error_of(result) if problem is None else (ErrorCode.NO_DEPTH, str(problem)),
         )
         self._sessions.add(request.session_id, request.text, result.answer)
-        return Outcome(final, masks, request.shape, rgb, result)
+        return Outcome(final, masks, request.shape, value.geometry, value.rgb, result)
 
     def _choose(self, request: Request, job: Job, limits: Limits) -> Frame:
         if request.image is not None:
@@ -187,6 +220,8 @@ class CommandRunner:
             if request is not None:
                 request.shape = (rgb.shape[0], rgb.shape[1])
             self._encoded, self._rgb = None, None
+            if request is None or request.image is None:
+                self.lifter.expect(msg.header)
             model.set_image(rgb, quick=quick)
             self.encodings += 1
             self._encoded, self._rgb, self._header, self._quick = frame, rgb, msg.header, quick
@@ -237,6 +272,7 @@ def request_of_goal(goal: Any, command_id: str, default_max_targets: int) -> Req
         image=goal.image if goal.use_image else None,
         image_stamp_ns=messages.stamp_ns(goal.image_stamp),
         max_targets=int(goal.max_targets) or default_max_targets,
+        want_geometry=bool(goal.want_geometry),
     )
 
 

@@ -76,7 +76,8 @@ class Dispatcher:
             result = Segment.Result(answer=answer, error_code=answer.error_code, error_msg=answer.error_msg)
             if outcome.masks is not None:
                 result.masks = outcome.masks
-            server.end(handle, result, succeeded=error is None, canceled=isinstance(error, ClientCancel))
+            lifted = not (goal.want_geometry and answer.error_code == ErrorCode.NO_DEPTH)
+            server.end(handle, result, succeeded=error is None and lifted, canceled=isinstance(error, ClientCancel))
 
         request.feedback = feedback
         timeout_s = messages.seconds_of(goal.timeout)

@@ -22,12 +22,13 @@ from llavaseg_ros.ros import messages
 from llavaseg_ros.ros.commands import CommandRunner, Outcome, Request
 from llavaseg_ros.ros.freshness import NS, Frame, FrameStore
 from llavaseg_ros.ros.jobs import as_error
+from llavaseg_ros.ros.lifting import Geometry
 from llavaseg_ros.types import Result
 
 log = logging.getLogger(__name__)
 
-Publish = Callable[[TargetMaskArray, np.ndarray, Result], None]
-"""Called in the worker's thread with the masks of one frame, its RGB image, and the core's result."""
+Publish = Callable[[TargetMaskArray, Geometry, np.ndarray, Result], None]
+"""Called in the worker's thread with the masks of one frame, where they are, its RGB image, and the core's result."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Following:
     """What is followed, and the next step of it. See the module's text.
 
     preempted: whether the worker is wanted elsewhere; polled while reasoning runs again. wake: has the worker ask for
-    work. publish must not block for long: `close` waits for it.
+    work. publish must not block for long: `close` waits for it. wants_scene: whether anybody takes scene_points.
     """
 
     def __init__(
@@ -71,8 +72,9 @@ class Following:
         preempted: Callable[[], bool],
         wake: Callable[[], None],
         publish: Publish,
+        wants_scene: Callable[[], bool],
     ) -> None:
-        self._frames, self._runner = frames, runner
+        self._frames, self._runner, self._wants_scene = frames, runner, wants_scene
         self._now_ns, self._limits, self._preempted, self._wake = now_ns, limits, preempted, wake
         self._publish = publish
         self._target: Target | None = None
@@ -167,10 +169,11 @@ class Following:
             self.dropped += 1
             return
         result = self._look(model, target, frame, rgb, limits)
+        masks, geometry = self._place(target, result, header, rgb)
         with self._lock:
             if self._target is target and self._limits().enabled:
                 self._note(target, frame, result, limits)
-                self._send(target, result or target.last, header, rgb, seen=result is not None)
+                self._publish(masks, geometry, rgb, result or target.last)
 
     def _look(self, model: Any, target: Target, frame: Frame, rgb: np.ndarray, limits: FollowLimits) -> Result | None:
         """The target on the frame that is encoded; None when it is not there. Reasons again when that is due."""
@@ -222,12 +225,16 @@ class Following:
         if target.relook_at is None and limits.relook_after_s > 0:
             target.relook_at = now + limits.relook_after_s
 
-    def _send(self, target: Target, result: Result, header: Header, rgb: np.ndarray, *, seen: bool) -> None:
+    def _place(
+        self, target: Target, result: Result | None, header: Header, rgb: np.ndarray
+    ) -> tuple[TargetMaskArray, Geometry]:
         """One target with id 1, the one whose mask `follow` is given; or none, so that no old mask passes for new."""
-        request = target.request
-        masks = messages.target_masks(result, header, request.command_id, max_targets=1 if seen else 0)
+        request, kept = target.request, 0 if result is None else 1
+        found = result or target.last
+        masks = messages.target_masks(found, header, request.command_id, max_targets=kept)
         masks.command = messages.clean(request.text)
-        self._publish(masks, rgb, result)
+        segments = messages.targets_of(found, kept)
+        return masks, self._runner.lifter.lift(masks, segments, rgb, scene=self._wants_scene())
 
 
 def _checked(result: Result, rgb: np.ndarray) -> Result | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from llavaseg_ros.errors import NoImage, StaleImage
+from llavaseg_ros.errors import NoDepth, NoImage, StaleImage
 
 NS = 1_000_000_000
 
@@ -133,7 +133,7 @@ class FrameStore:
                 seen = self._count
             try:
                 return read()
-            except (NoImage, StaleImage):
+            except (NoDepth, NoImage, StaleImage):
                 if monotonic() >= end or should_cancel():
                     raise
             with self._changed:

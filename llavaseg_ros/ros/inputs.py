@@ -11,6 +11,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.ros.cdr import RawMessage, read_stamp_ns
+from llavaseg_ros.ros.depth import DepthStore
 from llavaseg_ros.ros.freshness import FrameStore
 from llavaseg_ros.ros.qos import NO_SUBSCRIPTION_EVENTS, SENSOR
 
@@ -25,7 +26,7 @@ class Inputs:
         self.broken = 0
         self.images = FrameStore()
         self.camera_info = FrameStore(1, "camera_info")
-        self.depth = FrameStore(1, "depth image")
+        self.depth = DepthStore()
         self.depth_camera_info = FrameStore(1, "depth camera_info")
 
     def open(self, *, transport: str, depth: bool) -> None:

@@ -62,6 +62,8 @@ def error_of(result: Result) -> tuple[ErrorCode, str]:
         return ErrorCode.EMPTY_MASK, f"{name!r} was named, but no pixel of the image could be given to it"
     if result.found or result.thought.is_question:
         return ErrorCode.NONE, ""
+    if result.thought.unclear:
+        return ErrorCode.NOT_FOUND, f"{name!r} refers to something, and this session has found nothing yet"
     return ErrorCode.NOT_FOUND, f"{name!r} is not in the image"
 
 
@@ -77,9 +79,6 @@ def error_text(error: LLaVASegError) -> tuple[ErrorCode, str]:
 def target_masks(result: Result, header: Header, command_id: str, max_targets: int) -> TargetMaskArray:
     """All targets of a result, best first, at most `max_targets`; none when the result is not found or has no pixel."""
     array = TargetMaskArray(header=header, command_id=command_id, command=clean(result.command))
-    if error_of(result)[0] is not ErrorCode.NONE:
-        return array
-    segments = [segment for segment in result.segments if segment.mask.any()]
     array.targets = [
         target_mask(
             segment,
@@ -88,15 +87,22 @@ def target_masks(result: Result, header: Header, command_id: str, max_targets: i
             label=result.label_of(segment),
             attributes=result.attributes_of(segment),
         )
-        for number, segment in enumerate(segments[:max_targets], start=1)
+        for number, segment in enumerate(targets_of(result, max_targets), start=1)
     ]
     return array
+
+
+def targets_of(result: Result, max_targets: int) -> tuple[Segment, ...]:
+    """The masks of a result that go out, best first; none when it is not found."""
+    if error_of(result)[0] is not ErrorCode.NONE:
+        return ()
+    return tuple(segment for segment in result.segments if segment.mask.any())[:max_targets]
 
 
 def target_mask(
     segment: Segment, header: Header, *, number: int = 1, label: str = "", attributes: Attributes | None = None
 ) -> TargetMask:
-    """One mask. Geometry is not filled in: `has_geometry` is false."""
+    """One mask. Its place in 3-D is for `lifting.Lifter` to fill in: `has_geometry` is false."""
     attributes = attributes or Attributes()
     rows, cols = np.flatnonzero(segment.mask.any(axis=1)), np.flatnonzero(segment.mask.any(axis=0))
     msg = TargetMask(

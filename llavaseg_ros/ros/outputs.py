@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import PoseStamped
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import String
 
 from llavaseg_ros import viz
 from llavaseg_ros.msg import Answer, TargetMaskArray
 from llavaseg_ros.ros.commands import Outcome
 from llavaseg_ros.ros.convert import mask_to_image, rgb_to_image
+from llavaseg_ros.ros.lifting import Geometry, no_geometry
 from llavaseg_ros.ros.qos import LATCHED, NO_PUBLISHER_EVENTS
 from llavaseg_ros.types import Result
 
@@ -22,6 +24,9 @@ TOPICS: dict[str, type[Any]] = {
     "answer": Answer,
     "answer_text": String,
     "overlay": Image,
+    "target_points": PointCloud2,
+    "scene_points": PointCloud2,
+    "target_pose": PoseStamped,
 }
 
 
@@ -52,22 +57,36 @@ class Outputs:
             publisher.publish(msg)
 
     def publish(self, outcome: Outcome, *, masks: bool = True) -> None:
-        """Masks first, then the answer, so that whoever waits for the answer has the masks already."""
+        """Masks and points first, then the answer, so that whoever waits for the answer has the others already."""
         if masks and outcome.masks is not None and outcome.shape is not None:
-            self.publish_masks(outcome.masks, outcome.shape)
+            self.publish_masks(outcome.masks, outcome.shape, outcome.geometry)
         self.send("answer", outcome.answer)
         self.send("answer_text", String(data=outcome.answer.text or f"Error: {outcome.answer.error_msg}"))
 
-    def publish_masks(self, masks: TargetMaskArray, shape: tuple[int, int]) -> None:
-        """The masks of one frame of this height and width, and the best one by itself."""
-        # An all-zero mask takes the place of the last target's, so that nobody who comes later takes that for current.
+    def publish_masks(self, masks: TargetMaskArray, shape: tuple[int, int], geometry: Geometry | None) -> None:
+        """The masks of one frame of this height and width, the best one by itself, and where it is.
+
+        geometry: None = there is none.
+        """
+        # Without a target, an all-zero mask, empty clouds and a pose of NaN take the place of the last target's, so
+        # that nobody who comes later takes those for current.
         best = masks.targets[0].mask if masks.targets else mask_to_image(np.zeros(shape, np.bool_), masks.header)
+        there = geometry or no_geometry(masks.header)
+        self.send("target_points", there.target_points)
+        if there.scene_points is not None:
+            self.send("scene_points", there.scene_points)
+        self.send("target_pose", there.target_pose)
         self.send("masks", masks)
         self.send("mask", best)
 
-    def publish_followed(self, masks: TargetMaskArray, rgb: np.ndarray, result: Result) -> None:
+    def wants_scene(self) -> bool:
+        """Somebody listens to `scene_points`."""
+        publisher = self._publishers.get("scene_points")
+        return publisher is not None and publisher.get_subscription_count() > 0
+
+    def publish_followed(self, masks: TargetMaskArray, geometry: Geometry, rgb: np.ndarray, result: Result) -> None:
         """What follow mode has for one frame: no answer. No targets: it is lost."""
-        self.publish_masks(masks, (rgb.shape[0], rgb.shape[1]))
+        self.publish_masks(masks, (rgb.shape[0], rgb.shape[1]), geometry)
         self.publish_overlay(rgb, result, masks, result.answer if masks.targets else f"lost: {result.thought.target}")
 
     def publish_overlay(self, rgb: np.ndarray, result: Result, masks: TargetMaskArray, text: str) -> bool:

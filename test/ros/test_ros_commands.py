@@ -328,8 +328,8 @@ def test_sessions_keep_their_own_history(make_stack: Any) -> None:
     assert not again.success and "nobody" in again.message
 
 
-def test_no_history_by_default(make_stack: Any) -> None:
-    stack = make_stack()
+def test_history_can_be_switched_off(make_stack: Any) -> None:
+    stack = make_stack(**{"session.history_length": 0})
     stack.send_image()
     for text in ("one", "two"):
         stack.ask(text)

@@ -1,0 +1,64 @@
+"""Transforms between frames at a stamp, through tf2 where it is installed. The wheels on PyPI do not have it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.time import Time
+
+from llavaseg_ros.errors import NoDepth
+
+# A transform of the image's stamp is often published a little later than the image.
+WAIT_S = 0.2
+
+
+class Transforms:
+    """Asks tf2. Listens to /tf only from the first question on: most robots that need no other frame never ask."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._buffer: Any = None
+        self._listener: Any = None
+
+    def matrix(self, target: str, source: str, stamp_ns: int, why: str) -> np.ndarray:
+        """float64 [4, 4]: from the frame `source` to `target` at a stamp. why: what needs it, for the error.
+
+        Blocks for WAIT_S at most: for the worker's thread. Raises NoDepth when tf2 is missing or does not know.
+        """
+        if source == target:
+            return np.eye(4)
+        if self._buffer is None:
+            self._buffer = self._listen(why)
+        try:
+            found = self._buffer.lookup_transform(
+                target, source, Time(nanoseconds=stamp_ns), timeout=Duration(seconds=WAIT_S)
+            )
+        except Exception as error:  # tf2's own exceptions have no common base outside of tf2
+            raise NoDepth(f"{why}: no transform from {source!r} to {target!r} at the image's stamp: {error}") from error
+        move, turn = found.transform.translation, found.transform.rotation
+        return rigid((move.x, move.y, move.z), (turn.x, turn.y, turn.z, turn.w))
+
+    def _listen(self, why: str) -> Any:
+        try:
+            from tf2_ros import Buffer, TransformListener
+        except ImportError as error:
+            raise NoDepth(f"{why}: needs the package tf2_ros, which is not installed here") from error
+        buffer = Buffer()
+        self._listener = TransformListener(buffer, self._node)
+        return buffer
+
+
+def rigid(translation: tuple[float, float, float], quaternion: tuple[float, float, float, float]) -> np.ndarray:
+    """float64 [4, 4] of a translation, m, and a rotation x, y, z, w of any length above 0."""
+    x, y, z, w = np.array(quaternion) / np.linalg.norm(quaternion)
+    matrix = np.eye(4)
+    matrix[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    matrix[:3, 3] = translation
+    return matrix
