@@ -109,7 +109,10 @@ class Viewer(Node):
 
     def picture(self, name: str) -> bytes | None:
         """A JPEG: "live", "result" or "depth"."""
-        return self.pictures.get(name)
+        picture = self.pictures.get(name)
+        if name == "depth":
+            self.state.camera.depth_span_m = self.pictures.depth_span_m
+        return picture
 
     def command(self, text: str) -> str:
         """Send a command as a goal."""
@@ -194,7 +197,6 @@ class Viewer(Node):
         now, count, camera = time.monotonic(), self.images.count, self.state.camera
         camera.rate_hz = (count - self._count) / max(1e-3, now - self._counted)
         self._count, self._counted = count, now
-        camera.depth = self.depth.newest is not None
         frame = self.images.newest
         if frame is not None:
             try:

@@ -91,6 +91,11 @@ class ViewPictures:
         shown.overlay = message
         return True
 
+    @property
+    def depth_span_m(self) -> tuple[float, float] | None:
+        """What the colors of the last depth picture mean: nearest and farthest, m. None = it has no depth."""
+        return self._span
+
     def age_s(self) -> float:
         """Seconds since the image of the last masks; 0 without any."""
         return max(0.0, (self._now_ns() - self._shown.time_ns) / NS) if self._shown is not None else 0.0
@@ -154,9 +159,7 @@ class ViewPictures:
             return None
         depth_m = to_depth_m(frame.msg.fields())
         self._span = drawing.depth_range(depth_m, self._span)
-        span = self._span or (0.0, 1.0)
-        rgb = self._small(drawing.colorize_depth(depth_m, span))
-        return np.vstack([rgb, drawing.depth_legend(rgb.shape[1], span)])
+        return self._small(drawing.colorize_depth(depth_m, self._span or (0.0, 1.0)))
 
     def _find(self, stamp_ns: int) -> Frame | None:
         if not stamp_ns:

@@ -10,7 +10,7 @@ import numpy as np
 from llavaseg_ros import viz
 
 _NO_DEPTH = (44, 46, 52)  # RGB: darker than any color of the scale
-_LEGEND_PX = 26
+_DARKEST = 26
 _GRAY = (90, 96, 108)
 
 
@@ -25,16 +25,16 @@ def draw_old_masks(rgb: np.ndarray, masks: Sequence[np.ndarray], age_s: float) -
     drawn = [mask for mask in masks if mask.shape == (height, width) and mask.any()]
     if not drawn:
         return out
-    thickness = max(2, round(max(height, width) / 260))
-    period = 5 * thickness
-    rows, cols = np.ogrid[:height, :width]
-    dashes = (rows + cols) % (2 * period) < period
+    thickness = max(1, round(max(height, width) / 320))
+    dash = 6 * thickness
     for index, mask in enumerate(drawn):
-        line = np.zeros((height, width), np.uint8)
-        contours = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0]
-        cv2.drawContours(line, contours, -1, 255, thickness)
         color = viz.PALETTE[index % len(viz.PALETTE)]
-        out = viz.tint(out, (line > 0) & dashes, color, 0.75)
+        lines = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]
+        dashes = [line[at : at + dash] for line in lines for at in range(0, len(line), 2 * dash)]
+        faded = out.copy()
+        cv2.polylines(faded, dashes, False, (20, 20, 20), thickness + 2, cv2.LINE_AA)
+        cv2.polylines(faded, dashes, False, color, thickness, cv2.LINE_AA)
+        out = np.asarray(cv2.addWeighted(faded, 0.8, out, 0.2, 0))
     return viz.label(out, f"mask from {age_text(age_s)} ago", (6, height - 6), _GRAY)
 
 
@@ -84,25 +84,11 @@ def colorize_depth(depth_m: np.ndarray, span_m: tuple[float, float]) -> np.ndarr
     near, far = span_m
     known = np.isfinite(depth_m)
     closeness = np.clip((far - np.where(known, depth_m, far)) / (far - near), 0, 1)
-    rgb = _turbo((closeness * 255 + 0.5).astype(np.uint8))
+    # Not the darkest end of the scale, which would pass for no value. The page's CSS has the same scale.
+    steps = (_DARKEST + closeness * (255 - _DARKEST) + 0.5).astype(np.uint8)
+    rgb = np.array(cv2.applyColorMap(steps, cv2.COLORMAP_TURBO)[:, :, ::-1])
     rgb[~known] = _NO_DEPTH
     return rgb
-
-
-def depth_legend(width: int, span_m: tuple[float, float]) -> np.ndarray:
-    """The scale of `colorize_depth` with its figures, to be put under the picture: uint8 [26, width, 3] RGB."""
-    near, far = span_m
-    out = np.full((_LEGEND_PX, width, 3), 24, np.uint8)
-    left, right = 58, max(60, width - 148)
-    ramp = np.linspace(255, 0, right - left).astype(np.uint8)
-    out[8 : _LEGEND_PX - 8, left:right] = _turbo(np.tile(ramp, (_LEGEND_PX - 16, 1)))
-    _write(out, f"{near:.2f} m", 6)
-    _write(out, f"{far:.2f} m", right + 6)
-    box = right + 66
-    out[8 : _LEGEND_PX - 8, box : box + 10] = _NO_DEPTH
-    cv2.rectangle(out, (box, 8), (box + 10, _LEGEND_PX - 9), (150, 150, 150), 1)
-    _write(out, "no depth", box + 16)
-    return out
 
 
 def age_text(seconds: float) -> str:
@@ -111,11 +97,3 @@ def age_text(seconds: float) -> str:
     if seconds < 10:
         return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def _turbo(values: np.ndarray) -> np.ndarray:
-    return np.array(cv2.applyColorMap(values, cv2.COLORMAP_TURBO)[:, :, ::-1])
-
-
-def _write(rgb: np.ndarray, text: str, x: int) -> None:
-    cv2.putText(rgb, text, (x, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (235, 235, 235), 1, cv2.LINE_AA)

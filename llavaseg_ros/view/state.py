@@ -28,14 +28,17 @@ class NodeStatus:
 
 @dataclass
 class Camera:
-    """The camera as the viewer sees it. arrived: monotonic seconds of the newest frame, None before the first."""
+    """The camera as the viewer sees it. arrived: monotonic seconds of the newest frame, None before the first.
+
+    depth_span_m: nearest and farthest depth of the depth picture's colors, None without any.
+    """
 
     arrived: float | None = None
     rate_hz: float = 0.0
     width: int = 0
     height: int = 0
     frame_id: str = ""
-    depth: bool = False
+    depth_span_m: tuple[float, float] | None = None
 
 
 @dataclass
@@ -188,7 +191,7 @@ class ViewState:
                     "width": camera.width,
                     "height": camera.height,
                     "frame_id": camera.frame_id,
-                    "depth": camera.depth,
+                    "depth_span_m": camera.depth_span_m,
                 },
                 "masks": None
                 if masks is None

@@ -25,6 +25,7 @@ async function pull(name) {
       const before = image.src;
       image.src = URL.createObjectURL(await reply.blob());
       await image.decode().catch(() => {});
+      if (image.naturalHeight) image.style.setProperty("--aspect", image.naturalWidth / image.naturalHeight);
       if (before.startsWith("blob:")) URL.revokeObjectURL(before);
     }
   } catch {

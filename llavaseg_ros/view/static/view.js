@@ -47,6 +47,11 @@ function showNode() {
   $("node-text").textContent = it.text;
   const size = camera.width ? `${camera.width} × ${camera.height}, ${camera.rate_hz.toFixed(1)} Hz` : "";
   $("camera").textContent = [size, it.values["model name"] && `model ${it.values["model name"]}`].filter(Boolean).join(" · ");
+  $("depth-scale").hidden = camera.depth_span_m === null;
+  if (camera.depth_span_m !== null) {
+    $("depth-near").textContent = `${camera.depth_span_m[0].toFixed(2)} m`;
+    $("depth-far").textContent = `${camera.depth_span_m[1].toFixed(2)} m`;
+  }
   const box = $("follow");
   box.disabled = !services.follow || !connected;
   if (!box.dataset.asked && follow !== "unknown") box.checked = follow !== "off";
