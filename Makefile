@@ -2,11 +2,12 @@
 #   make setup                                   the environment, with .venv/bin/llavaseg
 #   make demo                                    a recorded camera, five commands, out/demo/index.html
 #   make demo IMAGE=a.jpg COMMAND="the red mug"  the same on your photograph
+#   make pick                                   picks in simulation, out/pick/index.html (PICKS=100 for the bar)
 #   make test | lint | clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := setup
-.PHONY: setup demo test lint clean help
+.PHONY: setup demo pick test lint clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,9 +46,12 @@ $(READY): $(SOURCES) | $(BIN)/python
 	@touch $@
 
 # Through the environment, so that quotes in a command need no escaping.
-export IMAGE COMMAND
+export IMAGE COMMAND PICKS
 demo: setup
 	@$(BIN)/llavaseg demo $${IMAGE:+--image "$$IMAGE"} $${COMMAND:+--command "$$COMMAND"}
+
+pick: setup
+	@$(BIN)/llavaseg pick $${PICKS:+--picks "$$PICKS"}
 
 test: setup
 	@$(BIN)/python -m pytest -q

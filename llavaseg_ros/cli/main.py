@@ -25,6 +25,7 @@ VERBS = {
     "node": "start the ROS 2 node",
     "view": "serve the page that shows what the node sees and says, and takes commands",
     "demo": "start the node beside a recorded camera, send commands, write a page",
+    "pick": "pick things up in simulation, from commands; count successes with our masks and with true ones",
     "bench": "measure how fast it is on this machine, against the same models used the plain way",
     "doctor": "say what is installed, what is missing and how to get it",
 }

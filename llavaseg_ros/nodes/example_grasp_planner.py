@@ -1,0 +1,130 @@
+"""The node `example_grasp_planner`: from the target's points to ranked grasps. Copy it to plug in your own.
+
+In, of the node `llavaseg`, all latched: `llavaseg/answer`, `llavaseg/masks`, `llavaseg/target_points`,
+`llavaseg/scene_points`. Out, latched: `grasps` (geometry_msgs/PoseArray), best first, with the stamp and the frame of
+the points; z is the direction of approach, x the one in which the fingers close, the position is between their tips.
+Empty when there is nothing to grasp, so that no old grasp passes for the new one.
+
+What every planner behind `llavaseg` has to see to, and where it is done here:
+- The four topics arrive in any order, and after a late start all at once: `_look` waits until their stamps are equal.
+- A target may not be there, or hardly believed in: `_refusal`.
+- Points may be missing (`_refusal`) or NaN (`cloud_points` leaves those out).
+- Only the lines of `_plan` are about grasping: put your planner there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from geometry_msgs.msg import Point, Pose, PoseArray, Quaternion
+from rclpy.node import Node
+from sensor_msgs.msg import PointCloud2
+
+from llavaseg_ros.geometry import quaternion_of
+from llavaseg_ros.grasping.gripper import Gripper
+from llavaseg_ros.grasping.topdown import Grasp, plan_grasps
+from llavaseg_ros.msg import Answer, TargetMaskArray
+from llavaseg_ros.nodes.parameters import Spec, describe
+from llavaseg_ros.ros.clouds import cloud_points
+from llavaseg_ros.ros.messages import stamp_ns
+from llavaseg_ros.ros.process import run_node
+from llavaseg_ros.ros.qos import LATCHED
+
+NODE_NAME = "example_grasp_planner"
+INPUTS = {"answer": Answer, "masks": TargetMaskArray, "target_points": PointCloud2, "scene_points": PointCloud2}
+MIN_SCORE = 0.5
+_MEASURES = Gripper()
+
+SPECS = (
+    Spec("min_score", MIN_SCORE, "Refuse targets whose score is lower.", (0.0, 1.0)),
+    Spec("max_grasps", 20, "Most grasps to publish.", (1, 1000)),
+    *(
+        Spec(f"gripper.{name}", value, f"{name.replace('_', ' ').capitalize()} of the gripper, m.", (0.001, 0.999))
+        for name, value in vars(_MEASURES).items()
+    ),
+)
+
+
+class ExampleGraspPlanner(Node):
+    """See the module's text."""
+
+    def __init__(self, **node_arguments: Any) -> None:
+        super().__init__(NODE_NAME, **node_arguments)
+        for spec in SPECS:
+            self.declare_parameter(spec.name, spec.default, describe(spec))
+        self._newest: dict[str, Any] = {}
+        self._planned = ""  # id of the command that was planned for last
+        self._grasps = self.create_publisher(PoseArray, "grasps", LATCHED)
+        for topic, kind in INPUTS.items():
+            self.create_subscription(kind, f"llavaseg/{topic}", self._keep(topic), LATCHED)
+
+    def _keep(self, topic: str) -> Any:
+        def callback(msg: Any) -> None:
+            self._newest[topic] = msg
+            self._look()
+
+        return callback
+
+    def _look(self) -> None:
+        """Plan once for every final answer, when all that belongs to it is here: the same stamp, and nothing else."""
+        answer = self._newest.get("answer")
+        if answer is None or not answer.final or answer.command_id == self._planned:
+            return
+        stamp = stamp_ns(answer.header.stamp)
+        if not answer.error_code and answer.found:
+            if any(
+                topic not in self._newest or stamp_ns(self._newest[topic].header.stamp) != stamp for topic in INPUTS
+            ):
+                return  # the rest is on its way
+            if self._newest["masks"].command_id != answer.command_id:
+                return
+        self._planned = answer.command_id
+        array = PoseArray(header=answer.header)
+        refusal = self._refusal(answer)
+        if not refusal:
+            array.header = self._newest["target_points"].header
+            grasps, refusal = self._plan()
+            array.poses = [_pose(grasp) for grasp in grasps]
+        self._grasps.publish(array)
+        what = refusal or f"{len(array.poses)} grasps"
+        self.get_logger().info(f"{answer.command!r}: {what}")
+
+    def _refusal(self, answer: Answer) -> str:
+        """Why there is nothing to plan for; "" when there is."""
+        if answer.error_code or not answer.found:  # NO_DEPTH comes with a mask, but without points
+            return f"no target ({answer.error_msg or answer.text})"
+        targets = self._newest["masks"].targets
+        if not targets:
+            return "no mask"
+        lowest = self.get_parameter("min_score").value
+        if targets[0].score < lowest:
+            return f"score {targets[0].score:.2f} of {targets[0].label!r} is below min_score {lowest:g}"
+        for topic in ("target_points", "scene_points"):
+            if not self._newest[topic].width:
+                return f"{topic} is empty"
+        return ""
+
+    def _plan(self) -> tuple[tuple[Grasp, ...], str]:
+        """The planner proper: points in, ranked grasps out, or the reason why there are none."""
+        gripper = Gripper(**{name: self.get_parameter(f"gripper.{name}").value for name in vars(_MEASURES)})
+        try:
+            target, scene = (cloud_points(self._newest[topic]) for topic in ("target_points", "scene_points"))
+        except ValueError as error:
+            return (), str(error)
+        plan = plan_grasps(target, scene, gripper, most=self.get_parameter("max_grasps").value)
+        return plan.grasps, plan.problem
+
+
+def _pose(grasp: Grasp) -> Pose:
+    x, y, z = (float(value) for value in grasp.position)
+    qx, qy, qz, qw = quaternion_of(grasp.rotation)
+    return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM. Returns the exit code."""
+    return run_node(ExampleGraspPlanner, args, name=NODE_NAME, threads=2)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

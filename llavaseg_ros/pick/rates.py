@@ -1,0 +1,93 @@
+"""What the trials come to: rates with 95 % intervals, their ratio, and the causes of failures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llavaseg_ros.evaluation.figures import Figure, share
+from llavaseg_ros.pick.trials import Trial
+
+RESAMPLES = 4000
+
+
+@dataclass(frozen=True)
+class Rates:
+    """ours, truth: share of picks that lifted the right thing and nothing else. ratio: ours over truth, over the same
+    picks. wrong, truth_wrong: share of picks that lifted something else. refused: share that was not tried with ours.
+    """
+
+    ours: Figure
+    truth: Figure
+    ratio: Figure
+    wrong: Figure
+    truth_wrong: Figure
+    refused: Figure
+
+    def as_json(self) -> dict[str, dict[str, float | int | None]]:
+        """Each figure as `Figure.as_json`."""
+        return {name: figure.as_json() for name, figure in vars(self).items()}
+
+
+def rates(trials: Sequence[Trial]) -> Rates:
+    """Rates over trials; those of ours are without value where only true masks were tried."""
+    both = [t for t in trials if t.ours is not None]
+    ours = [t.success(t.ours) for t in both if t.ours is not None]
+    return Rates(
+        ours=share(ours),
+        truth=share(t.success(t.truth) for t in trials),
+        ratio=_ratio(ours, [t.success(t.truth) for t in both]),
+        wrong=share(t.wrong(t.ours) for t in both if t.ours is not None),
+        truth_wrong=share(t.wrong(t.truth) for t in trials),
+        refused=share(bool(t.ours.refused) for t in both if t.ours is not None),
+    )
+
+
+def _ratio(ours: Sequence[bool], truth: Sequence[bool]) -> Figure:
+    """Ratio of two rates over the same picks; its interval is the bootstrap's, over picks."""
+    a, b = np.array(ours, float), np.array(truth, float)
+    if not len(a) or not b.sum():
+        return Figure(None, len(a))
+    pick = np.random.default_rng(0).integers(len(a), size=(RESAMPLES, len(a)))
+    low, high = np.percentile(a[pick].sum(1) / np.maximum(b[pick].sum(1), 1), (2.5, 97.5))
+    return Figure(float(a.sum() / b.sum()), len(a), float(low), float(high))
+
+
+def causes(trials: Sequence[Trial]) -> list[tuple[str, int, int]]:
+    """Why picks with our masks failed: (cause, how many, how many of them failed with the true mask, too)."""
+    count: Counter[str] = Counter()
+    also: Counter[str] = Counter()
+    for trial in trials:
+        if trial.cause:
+            count[trial.cause] += 1
+            also[trial.cause] += not trial.success(trial.truth)
+    return [(cause, number, also[cause]) for cause, number in count.most_common()]
+
+
+def by_kind(trials: Sequence[Trial]) -> dict[str, Rates]:
+    """Rates of every kind of command, and of the two phrasings."""
+    keys = [*dict.fromkeys(t.kind for t in trials), *dict.fromkeys(t.phrasing for t in trials)]
+    names = {"known": "known phrasings", "held_out": "held-out phrasings"}
+    return {names.get(key, key): rates([t for t in trials if key in (t.kind, t.phrasing)]) for key in keys}
+
+
+def line(trials: Sequence[Trial]) -> str:
+    """All rates on one line, as the run ends with it."""
+    r = rates(trials)
+    true = f"{_of(r.truth)} with true masks"
+    if r.ours.value is None:
+        return f"picks: {true}; wrong object {_of(r.truth_wrong)}"
+    return (
+        f"picks: {_of(r.ours)} with our masks, {true}, ratio {r.ratio.text(2)} ({r.ratio.interval(2)}); "
+        f"wrong object {_of(r.wrong)}, refused {_of(r.refused)}"
+    )
+
+
+def _of(figure: Figure) -> str:
+    if figure.value is None:
+        return "none"
+    number = round(figure.value * figure.count)
+    return f"{number}/{figure.count} = {figure.text(2)} ({figure.interval(2)})"

@@ -1,0 +1,110 @@
+"""One pick, what came of it, and why it failed; trials in a file that a later run goes on with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FILE = "trials.jsonl"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one mask led to. lifted: names of what was lifted. refused: why no grasp was tried, "" if one was."""
+
+    lifted: tuple[str, ...] = ()
+    refused: str = ""
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any] | None) -> Arm | None:
+        """The other way of `dataclasses.asdict`."""
+        return None if row is None else cls(tuple(row["lifted"]), row["refused"])
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One command on one table, with our mask and with the true one, on the same camera frame.
+
+    target: the right thing's name. said: what the model called it. found, score: what the node said. on: the thing that
+    most of our mask lies on, "" without one. iou: of our mask with the true one. ours: None when only true masks
+    were tried.
+    """
+
+    number: int
+    kind: str
+    phrasing: str
+    command: str
+    target: str
+    truth: Arm
+    ours: Arm | None = None
+    said: str = ""
+    answer: str = ""
+    found: bool = False
+    error: str = ""
+    score: float = 0.0
+    on: str = ""
+    iou: float = 0.0
+    seconds: float = 0.0
+    things: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Trial:
+        """The other way of `dataclasses.asdict`."""
+        arms = {name: Arm.from_json(row[name]) for name in ("ours", "truth")}
+        return cls(**{**row, **arms, "things": tuple(row["things"])})
+
+    def success(self, arm: Arm) -> bool:
+        """The right thing was lifted, and nothing else."""
+        return arm.lifted == (self.target,)
+
+    def wrong(self, arm: Arm) -> bool:
+        """Something else was lifted."""
+        return any(name != self.target for name in arm.lifted)
+
+    @property
+    def cause(self) -> str:
+        """Why our mask did not lead to the right thing, in a few words; "" when it did."""
+        if self.ours is None or self.success(self.ours):
+            return ""
+        if not self.found:
+            return "refused: the model says it is not there" if not self.error else f"refused: {self.error}"
+        aimed = "the right thing" if self.on == self.target else "another thing" if self.on else "the table"
+        if self.ours.refused:
+            return f"refused: {self.ours.refused}, on {aimed}"
+        if self.wrong(self.ours):
+            return "the wrong thing lifted"
+        return f"nothing lifted: the mask was on {aimed}"
+
+
+def masked_thing(mask: np.ndarray, instances: np.ndarray, names: Sequence[str]) -> str:
+    """Name of the thing that most of a mask lies on, "" when that is the table.
+
+    mask: bool [H, W]. instances: uint8 [H, W], 0 = none of them, else place in names + 1.
+    """
+    counts = np.bincount(instances[mask], minlength=len(names) + 1)
+    best = int(np.argmax(counts))
+    return names[best - 1] if best else ""
+
+
+def read_trials(folder: Path) -> list[Trial]:
+    """The trials in a folder; a last line that a kill cut short is left out."""
+    path = folder / FILE
+    trials: list[Trial] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            trials.append(Trial.from_json(json.loads(line)))
+        except json.JSONDecodeError:
+            break
+    return trials
+
+
+def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
+    """All of them, in place of what is there; a kill leaves the old file or the new one."""
+    part = folder / f"{FILE}.part"
+    part.write_text("".join(json.dumps(asdict(trial)) + "\n" for trial in trials), encoding="utf-8")
+    part.replace(folder / FILE)
