@@ -78,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _get(self, path: str) -> None:
         self.server.has_read(self.connection)
-        if int(self.headers.get("Content-Length") or 0) or "Transfer-Encoding" in self.headers:
+        if self.headers.get("Content-Length", "0").strip() != "0" or "Transfer-Encoding" in self.headers:
             raise Refused(400, "a GET with a body")
         if not self.server.gate.knows(self.headers) and path not in OPEN_FILES:
             self._ask_for_token(path)
@@ -246,6 +246,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _head(self, status: int, headers: list[tuple[str, str]]) -> None:
+        # As it stands after a request line that cannot be read: without a status line and headers, says the base class.
+        self.request_version = "HTTP/1.1" if self.request_version == "HTTP/0.9" else self.request_version
         self.send_response(status)
         for name, value in (*HEADERS.items(), *headers):
             self.send_header(name, value)
@@ -256,8 +258,6 @@ class Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What the base class refuses by itself (a malformed request, an unknown method), in our manner."""
         self.close_connection = True
-        # A request line that cannot be read leaves these unset.
-        self.request_version = getattr(self, "request_version", "") or "HTTP/1.1"
         self._json({"error": message or HTTPStatus(code).phrase}, code)
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -108,7 +108,7 @@ class ViewServer(ThreadingHTTPServer):
 
     def start(self) -> ViewServer:
         """Serve in a thread."""
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.25,), name="view server", daemon=True)
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="view server", daemon=True)
         self._thread.start()
         return self
 
