@@ -25,8 +25,8 @@ def draw_old_masks(rgb: np.ndarray, masks: Sequence[np.ndarray], age_s: float) -
     drawn = [mask for mask in masks if mask.shape == (height, width) and mask.any()]
     if not drawn:
         return out
-    thickness = max(1, round(max(height, width) / 320))
-    dash = 6 * thickness
+    thickness = max(2, round(max(height, width) / 320))
+    dash = 5 * thickness
     for index, mask in enumerate(drawn):
         color = viz.PALETTE[index % len(viz.PALETTE)]
         lines = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]
