@@ -59,6 +59,10 @@ def summary(exchange: Exchange) -> str:
     for target in exchange.masks.targets if exchange.masks else ():
         words = ", ".join(word for word in (target.color, target.shape, target.location) if word)
         parts.append(f"{target.label} ({words}), score {target.score:.2f}, {target.area_px} px")
+        if target.has_geometry:
+            at, size = target.centroid.pose.position, target.size
+            extent = " x ".join(f"{100 * side:.0f}" for side in (size.x, size.y, size.z))
+            parts.append(f"at x {at.x:.2f}, y {at.y:.2f}, z {at.z:.2f} m, {extent} cm")
     return " | ".join(parts)
 
 
