@@ -98,7 +98,7 @@ class IsaacBridge:
             raise ValueError(f"isaac.source: got {self._source!r}, expected one of {', '.join(SOURCES)}")
         self._masks: TargetMaskArray | None = None
         self._lock = threading.Lock()
-        self._running: set[Any] = set()
+        self._running: dict[bytes, Any] = {}  # by goal id: a goal handle cannot be hashed
         group = ReentrantCallbackGroup()
         self._prompt = node.create_client(SegmentAtPrompt, "llavaseg/segment_at_prompt", callback_group=group)
         self._server = DeferredActionServer(
@@ -111,13 +111,13 @@ class IsaacBridge:
 
     def close(self) -> None:
         """End the goals that are still waiting for the node."""
-        for handle in list(self._running):
+        for handle in list(self._running.values()):
             self._fail(handle, LLaVASegError("the bridge is shutting down"))
 
     def _accepted(self, handle: Any) -> None:
         self._server.begin(handle)
         with self._lock:
-            self._running.add(handle)
+            self._running[bytes(handle.goal_id.uuid)] = handle
         try:
             if self._source == "target":
                 self._give_target(handle)
@@ -169,7 +169,4 @@ class IsaacBridge:
     def _take(self, handle: Any) -> bool:
         """True once for each goal: whoever gets it ends the goal."""
         with self._lock:
-            if handle not in self._running:
-                return False
-            self._running.discard(handle)
-            return True
+            return self._running.pop(bytes(handle.goal_id.uuid), None) is not None
