@@ -1,13 +1,14 @@
 """Top-down antipodal grasps: the fingers come straight down on both sides of the target and close across it.
 
 An example of a planner, small enough to read. It sees only the surface that the camera saw, and looks at it from above,
-one closing direction after the other.
+one closing direction after the other. NumPy and OpenCV.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from llavaseg_ros.grasping.gripper import Gripper
@@ -23,6 +24,8 @@ NOISE = 0.003  # m: what stands out so little is noise
 STRAY = 2  # points of noise that do not make an obstacle
 LEVEL = 0.007  # m: of height, to see whether the target narrows towards its top
 CELL = 0.006  # m: of the map of what the camera saw of the table
+MOST_JOINED = 1.0  # times the target's own points
+CLEAR = 0.6  # share of the target's points that must lie on one thing
 SLOPE = np.radians(35.0)  # steepest outline at a finger against the finger: beyond, the target slips away
 Points = np.ndarray
 
@@ -57,7 +60,6 @@ def plan_grasps(target: Points, scene: Points, gripper: Gripper | None = None, *
     """
     gripper = gripper or Gripper()
     target, scene = (p[np.isfinite(p).all(1)].astype(np.float64) for p in (target, scene))
-    target = _thinned(target)
     if len(target) < 20:
         return Plan((), f"the target has {len(target)} points; at least 20 are needed")
     middle = np.median(target, axis=0)
@@ -69,7 +71,10 @@ def plan_grasps(target: Points, scene: Points, gripper: Gripper | None = None, *
     if len(target) < 20:
         return Plan((), "the target does not stand out from the table")
     frame, origin = _table_frame(target, table.normal, table.offset)
-    view = _View((target - origin) @ frame, (scene - origin) @ frame, gripper)
+    target, scene, share = _whole((target - origin) @ frame, (scene - origin) @ frame)
+    if share < CLEAR:
+        return Plan((), f"the target lies on several things: {share:.0%} of it on the largest")
+    view = _View(target, scene, gripper)
     found = [g for k in range(ANGLES) for g in view.across(np.pi * k / ANGLES)]
     if not found:
         return Plan((), "nowhere do the fingers fit on both sides of the target")
@@ -96,11 +101,44 @@ def _table_frame(target: Points, normal: np.ndarray, offset: float) -> tuple[np.
     return np.column_stack([x, np.cross(normal, x), normal]), middle - normal * (middle @ normal + offset)
 
 
+def _whole(target: Points, scene: Points) -> tuple[Points, Points, float]:
+    """Target and scene, and the share of the target that was one piece of its own; corrected for masks that miss a part or spill over: from above, what rises from the table in
+    one piece is one thing. z = 0 is the table.
+
+    Of the pieces, the target is the one with most of its points. Scene points in that piece become the target's, unless
+    they are so many that two things touch.
+    """
+    size = int(2 * AROUND / CELL)
+
+    def cells(points: Points) -> tuple[np.ndarray, np.ndarray]:
+        at = np.floor((points[:, :2] + AROUND) / CELL).astype(int)
+        inside = ((at >= 0) & (at < size)).all(1) & (points[:, 2] > GROUND + NOISE)
+        return at.clip(0, size - 1), inside
+
+    filled = np.zeros((size, size), np.int32)
+    placed = [cells(points) for points in (target, scene)]
+    for at, inside in placed:
+        np.add.at(filled, (at[inside, 0], at[inside, 1]), 1)
+    pieces: np.ndarray = cv2.connectedComponents((filled > 1).astype(np.uint8), connectivity=8)[1]
+    own, around = (np.where(inside, pieces[at[:, 0], at[:, 1]], 0) for at, inside in placed)
+    counts = np.bincount(own)
+    if len(counts) < 2:
+        return target, scene, 1.0
+    best = 1 + int(np.argmax(counts[1:]))
+    kept, joined = own == best, around == best
+    if joined.sum() > MOST_JOINED * kept.sum():
+        joined[:] = False
+    # Low points of the target are neither: they are too near to the table to tell.
+    apart = (own != best) & (own != 0)
+    parts = np.concatenate([target[kept], scene[joined]]), np.concatenate([scene[~joined], target[apart]])
+    return *parts, float(kept.sum() / (own != 0).sum())
+
+
 class _View:
     """The target and what is around it from above; z = 0 is the table."""
 
     def __init__(self, target: Points, scene: Points, gripper: Gripper) -> None:
-        self.target, self.gripper = target, gripper
+        self.target, self.gripper = _thinned(target), gripper
         near = (np.abs(scene[:, :2]) < AROUND).all(1)
         self.scene = scene[near & (scene[:, 2] > -0.05)]
         self.obstacles = _thinned(self.scene[self.scene[:, 2] > GROUND + NOISE])
