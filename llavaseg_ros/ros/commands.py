@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from llavaseg_ros.errors import BadRequest, Cancelled, ErrorCode, LLaVASegError
-from llavaseg_ros.msg import Answer, TargetMaskArray
+from llavaseg_ros.msg import Answer, TargetMask, TargetMaskArray
 from llavaseg_ros.reasoning.base import Message
 from llavaseg_ros.ros import messages
 from llavaseg_ros.ros.cdr import RawMessage
@@ -25,7 +25,7 @@ from llavaseg_ros.ros.jobs import Job
 from llavaseg_ros.ros.lifting import Geometry, Lifter
 from llavaseg_ros.ros.sessions import Sessions
 from llavaseg_ros.ros.worker import Policy
-from llavaseg_ros.types import Result, Segment, Stage
+from llavaseg_ros.types import Result, Stage
 
 # Answers on the way are for people: a few a second are enough.
 PARTIAL_ANSWER_PERIOD_S = 0.2
@@ -162,14 +162,17 @@ class CommandRunner:
         not be written to, and its header."""
         return self._encode(model, frame, None, quick=True), self._header
 
-    def run_prompt(self, model: Any, job: Job, request: Any) -> tuple[Segment, Header]:
+    def run_prompt(self, model: Any, job: Job, request: Any) -> tuple[TargetMask, Header, Geometry]:
         """Segment at points or a box, on the frame that is encoded, or on the newest one when none is."""
         points, labels, box = messages.prompt_arrays(request)
         frame = self._encoded or self._choose(Request("", ""), job, self._limits())
         rgb = self._encode(model, frame, None)
         segment = model.segment_prompt(points=points, labels=labels, box=box)
         messages.check_segment(segment, (rgb.shape[0], rgb.shape[1]))
-        return segment, self._header
+        masks = TargetMaskArray(header=self._header, targets=[messages.target_mask(segment, self._header)])
+        there = (segment,) if segment.mask.any() else ()
+        geometry = self.lifter.lift(masks, there, rgb, scene=False, should_cancel=job.should_cancel)
+        return masks.targets[0], self._header, geometry
 
     def outcome(
         self, request: Request, job: Job, value: Done | None, error: LLaVASegError | None

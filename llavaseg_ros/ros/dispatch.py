@@ -105,11 +105,12 @@ class Dispatcher:
                     code, response.error_msg = messages.error_text(error)
                     response.error_code = int(code)
                 else:
-                    segment, response.header = value
-                    response.target = messages.target_mask(segment, response.header)
-                    if not segment.mask.any():
+                    response.target, response.header, geometry = value
+                    if not response.target.area_px:
                         response.error_code = int(ErrorCode.EMPTY_MASK)
                         response.error_msg = "no pixel could be given to this prompt"
+                    elif geometry.problem is not None:
+                        response.error_code, response.error_msg = int(ErrorCode.NO_DEPTH), str(geometry.problem)
             finally:
                 ended.set()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -93,7 +93,7 @@ class Lifter:
     def lift(
         self,
         masks: TargetMaskArray,
-        segments: tuple[Segment, ...],
+        segments: Sequence[Segment],
         rgb: np.ndarray,
         *,
         wanted: bool = False,
@@ -129,13 +129,13 @@ class Lifter:
             clouds.cloud(best.points, best.colors, frame),
             clouds.cloud(lifted.points, lifted.colors, frame) if scene else None,
             clouds.no_pose(frame) if best.box is None else clouds.box_pose(best.box, frame),
-            NoDepth(f"{masks.targets[0].label!r}: {best.problem}") if best.box is None else None,
+            NoDepth(f"{masks.targets[0].label or 'the mask'}: {best.problem}") if best.box is None else None,
         )
 
     def _lift(
         self,
         header: Header,
-        segments: tuple[Segment, ...],
+        segments: Sequence[Segment],
         rgb: np.ndarray,
         limits: GeometryLimits,
         scene: bool,

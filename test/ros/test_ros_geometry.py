@@ -16,13 +16,14 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_harness import Stack, picture, wait_until
 from scripted_pipeline import ScriptedPipeline
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, RegionOfInterest
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
 from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.ros.clouds import cloud, cloud_points
 from llavaseg_ros.ros.convert import depth_mm_to_image, depth_to_image, rgb_to_image
+from llavaseg_ros.srv import SegmentAtPrompt
 
 FRAME = "camera_color_optical_frame"
 HEIGHT, WIDTH, FOCAL = 48, 64, 60.0
@@ -216,6 +217,20 @@ def test_every_followed_frame_has_its_own_place(camera: Any) -> None:
         )
         assert pose.pose.position.z == pytest.approx(near, abs=1e-4)
     rgbd.stack.call(SetBool, "llavaseg/follow", SetBool.Request(data=False))
+
+
+def test_a_box_has_a_place_too(camera: Any) -> None:
+    rgbd = camera()
+    image = rgbd.frame()
+    request = SegmentAtPrompt.Request(box=RegionOfInterest(x_offset=10, y_offset=8, width=20, height=12))
+    response = rgbd.stack.call(SegmentAtPrompt, "llavaseg/segment_at_prompt", request)
+    assert response.error_code == ErrorCode.NONE and response.header == image.header
+    check_place(response.target.centroid)
+    late = rgbd.stack.send_image(message=rgb_to_image(picture(), rgbd.stack.header(frame_id=FRAME)))
+    rgbd.stack.node.inputs.depth.clear()
+    assert rgbd.stack.ask("take the mug", image_stamp=late.header.stamp).error_code == ErrorCode.NO_DEPTH
+    response = rgbd.stack.call(SegmentAtPrompt, "llavaseg/segment_at_prompt", request)
+    assert response.error_code == ErrorCode.NO_DEPTH and response.target.area_px
 
 
 # --- matching by stamp ---
