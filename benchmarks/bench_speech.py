@@ -1,0 +1,329 @@
+"""Speech on synthetic voices: word error with and without hotwords, in noise; stop words; time and memory.
+
+    python benchmarks/bench_speech.py --json benchmarks/results/speech.json     # needs flite and espeak-ng
+    python benchmarks/bench_speech.py --table benchmarks/results/speech.json    # print the tables of a file
+
+Everything goes the way of the node: voice activity detection finds the utterances, and what it misses counts as not
+heard. Times are processor seconds of this process, with one thread a model, so that a busy machine does not matter;
+only the delay of a stop in real time is taken with a clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from speech_voices import (
+    COMMANDS,
+    NEAR_STOPS,
+    STOPS,
+    VOICES,
+    add_noise,
+    babble,
+    missing_programs,
+    pink,
+    say,
+    silence,
+    white,
+)
+
+from llavaseg_ros.speech.audio import BLOCK, SAMPLE_RATE_HZ
+from llavaseg_ros.speech.listener import Listener, ListenerOptions, StopHeard
+from llavaseg_ros.speech.recognizer import Recognizer, Transcript, domain_hotwords
+from llavaseg_ros.speech.stop_words import words_of
+from llavaseg_ros.speech.utterances import Utterance, UtteranceLimits, Utterances
+from llavaseg_ros.speech.vad import VoiceActivity
+
+BENCH_VOICES = (VOICES[0], VOICES[2], VOICES[3])
+NOISES = ("white", "pink", "babble")
+CONDITIONS = ("clean", *(f"{noise} {snr} dB" for noise in NOISES for snr in (20, 10)))
+STOP_CONDITIONS = ("clean", *(f"{noise} 10 dB" for noise in NOISES))
+# Their last word is "stop", so that its end is the end of the sound.
+ENDS_WITH_STOP = tuple(text for text in STOPS if words_of(text)[-1] == "stop" and words_of(text).count("stop") == 1)
+
+
+def word_errors(reference: str, said: str) -> tuple[int, int]:
+    """Substitutions, deletions and insertions, and the words of the reference. Case and punctuation do not count."""
+    expected, got = words_of(reference), words_of(said)
+    row = list(range(len(got) + 1))
+    for i, word in enumerate(expected, 1):
+        last, row[0] = row[0], i
+        for j, other in enumerate(got, 1):
+            last, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, last + (word != other))
+    return row[-1], len(expected)
+
+
+class Noises:
+    """Adds the noise of a condition. The same noise for the same clip every time."""
+
+    def __init__(self) -> None:
+        self._others = [say(voice, text) for voice in VOICES for text in NEAR_STOPS]
+
+    def __call__(self, audio: np.ndarray, condition: str, seed: int) -> np.ndarray:
+        if condition == "clean":
+            return audio
+        kind, snr = condition.split()[:2]
+        rng = np.random.default_rng(seed)
+        noise = {
+            "white": lambda: white(len(audio), rng),
+            "pink": lambda: pink(len(audio), rng),
+            "babble": lambda: babble(len(audio), rng, self._others),
+        }[kind]()
+        return add_noise(audio, noise, float(snr))
+
+
+def blocks_of(audio: np.ndarray) -> Iterator[np.ndarray]:
+    """Whole blocks."""
+    yield from audio[: len(audio) // BLOCK * BLOCK].reshape(-1, BLOCK)
+
+
+def find_utterances(audio: np.ndarray) -> list[Utterance]:
+    """What the node would hand to the recognizer."""
+    vad, utterances = VoiceActivity(), Utterances(UtteranceLimits())
+    found = [utterances.feed(block, vad(block)) for block in blocks_of(audio)]
+    return [utterance for utterance in [*found, utterances.end()] if utterance is not None]
+
+
+def processor_s(function: Callable[[], Any]) -> tuple[Any, float]:
+    """What the function returns, and the processor seconds that it took."""
+    before = time.process_time()
+    return function(), time.process_time() - before
+
+
+def bench_words(recognizers: dict[str, Recognizer], noises: Noises, commands: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One record for each clip, condition and recognizer."""
+    records = []
+    for condition in CONDITIONS:
+        for index, (voice, text) in enumerate((voice, text) for voice in BENCH_VOICES for text in commands):
+            clip = np.concatenate([silence(1.0), say(voice, text), silence(1.0)])
+            noisy = noises(clip, condition, index)
+            found, vad_s = processor_s(lambda noisy=noisy: find_utterances(noisy))
+            for name, recognizer in recognizers.items():
+                heard: list[Transcript] = []
+                seconds = 0.0
+                for utterance in found:
+                    transcript, spent = processor_s(lambda u=utterance, r=recognizer: r.transcribe(u.audio))
+                    heard.append(transcript)
+                    seconds += spent
+                said = " ".join(transcript.text for transcript in heard)
+                errors, words = word_errors(text, said)
+                records.append(
+                    {
+                        "condition": condition,
+                        "voice": voice,
+                        "hotwords": name,
+                        "command": text,
+                        "said": said,
+                        "errors": errors,
+                        "words": words,
+                        "utterances": len(found),
+                        "avg_logprob": min((t.avg_logprob for t in heard), default=None),
+                        "no_speech_prob": max((t.no_speech_prob for t in heard), default=None),
+                        "repetition": max((t.repetition for t in heard), default=None),
+                        "audio_s": len(clip) / SAMPLE_RATE_HZ,
+                        "processor_s": seconds,
+                        "vad_s": vad_s,
+                    }
+                )
+        mean = {name: _error_rate([r for r in records if _is(r, condition, name)]) for name in recognizers}
+        print(condition, {name: round(value, 3) for name, value in mean.items()}, file=sys.stderr, flush=True)
+    return records
+
+
+def _is(record: dict[str, Any], condition: str, name: str) -> bool:
+    return bool(record["condition"] == condition and record["hotwords"] == name)
+
+
+def _error_rate(records: list[dict[str, Any]]) -> float:
+    return sum(r["errors"] for r in records) / max(1, sum(r["words"] for r in records))
+
+
+class _Clip:
+    """A source that gives a clip as fast as it is taken, or at the pace of a microphone."""
+
+    name = "clip"
+    behind_s = 0.0
+
+    def __init__(self, audio: np.ndarray, realtime: bool = False) -> None:
+        self._audio, self._realtime, self.started = audio, realtime, 0.0
+
+    def blocks(self, stop: threading.Event) -> Iterator[np.ndarray]:
+        self.started = time.monotonic()
+        for number, block in enumerate(blocks_of(self._audio), 1):
+            if self._realtime:
+                stop.wait(max(0.0, self.started + number * BLOCK / SAMPLE_RATE_HZ - time.monotonic()))
+            yield block
+
+
+class _OnlyGlances:
+    """A recognizer without the second look, so that what is counted is what was caught at once."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        self._recognizer = recognizer
+        self.seconds: list[float] = []
+
+    def glance(self, audio: np.ndarray) -> str:
+        said, spent = processor_s(lambda: self._recognizer.glance(audio))
+        self.seconds.append(spent)
+        return str(said)
+
+    def transcribe(self, audio: np.ndarray) -> Transcript:
+        return Transcript("", 0.0, 1.0, 0.0, 0.0)
+
+
+def stops_in(clip: _Clip, recognizer: Any) -> list[tuple[StopHeard, float]]:
+    """The stops that a listener hears in a clip, each with the moment on the monotonic clock."""
+    stops: list[tuple[StopHeard, float]] = []
+    listener = Listener(
+        clip,
+        recognizer,
+        ListenerOptions(),
+        on_command=lambda text: None,
+        on_stop=lambda stop: stops.append((stop, time.monotonic())),
+    )
+    listener.start()
+    listener.join()
+    return stops
+
+
+def end_of_sound_s(audio: np.ndarray) -> float:
+    """Where the last sample is that can be heard (more than 2 % of the loudest), s."""
+    return float(np.flatnonzero(np.abs(audio) > 0.02 * np.abs(audio).max())[-1] + 1) / SAMPLE_RATE_HZ
+
+
+def bench_stops(recognizer: Recognizer, noises: Noises) -> dict[str, Any]:
+    """How many stops are caught at once and how late, and how often something else was taken for one."""
+    glances = _OnlyGlances(recognizer)
+    conditions: dict[str, Any] = {}
+    for condition in STOP_CONDITIONS:
+        caught, delays, false, wrong = 0, [], 0, []
+        for index, (voice, text) in enumerate((v, t) for v in BENCH_VOICES for t in (*STOPS, *NEAR_STOPS, *COMMANDS)):
+            clip = np.concatenate([silence(1.0), say(voice, text), silence(1.0)])
+            stops = stops_in(_Clip(noises(clip, condition, index)), glances)
+            if text not in STOPS:
+                false += bool(stops)
+                wrong += [f"{text} ({voice}): {stop.said}" for stop, _ in stops]
+                continue
+            caught += bool(stops)
+            if stops and text in ENDS_WITH_STOP:
+                delays.append(stops[0][0].at_s - end_of_sound_s(clip))
+        conditions[condition] = {
+            "stops": len(BENCH_VOICES) * len(STOPS),
+            "caught_at_once": caught,
+            "others": len(BENCH_VOICES) * (len(NEAR_STOPS) + len(COMMANDS)),
+            "false_alarms": false,
+            "false": wrong,
+            "audio_delays_s": delays,
+        }
+        print(condition, conditions[condition], file=sys.stderr, flush=True)
+    return {
+        "conditions": conditions,
+        "glance_processor_s": statistics.median(glances.seconds),
+        "real_time_delays_s": [_real_delay(voice, text, glances) for voice in BENCH_VOICES for text in ENDS_WITH_STOP],
+    }
+
+
+def _real_delay(voice: str, text: str, recognizer: Any) -> float | None:
+    """Seconds of the clock from the end of the word to the message, played at the pace of a microphone."""
+    audio = np.concatenate([silence(1.0), say(voice, text), silence(1.0)])
+    clip = _Clip(audio, realtime=True)
+    stops = stops_in(clip, recognizer)
+    return stops[0][1] - clip.started - end_of_sound_s(audio) if stops else None
+
+
+def resident_mb() -> float:
+    """Memory of this process now, MB."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * 4096 / 1e6
+
+
+def tables(results: dict[str, Any]) -> str:
+    """The tables of docs/speech.md."""
+    records = results["words"]
+    lines = ["| | word error | with hotwords | sent, of 60 | of these, word for word right |", "|---|---|---|---|---|"]
+    for condition in CONDITIONS:
+        plain = [r for r in records if _is(r, condition, "none")]
+        hot = [r for r in records if _is(r, condition, "domain")]
+        sent = [r for r in hot if is_sent(r)]
+        right = sum(r["errors"] == 0 for r in sent)
+        lines.append(
+            f"| {condition} | {_error_rate(plain):.3f} | {_error_rate(hot):.3f} | {len(sent)} of {len(hot)} | {right} |"
+        )
+    lines += ["", "| voice, clean | word error | with hotwords |", "| --- | --- | --- |"]
+    for voice in BENCH_VOICES:
+        rates = [
+            _error_rate([r for r in records if _is(r, "clean", name) and r["voice"] == voice])
+            for name in ("none", "domain")
+        ]
+        lines.append(f"| {voice} | {rates[0]:.3f} | {rates[1]:.3f} |")
+    lines += ["", "| stop words | caught at once | delay, median | delay, worst | false alarms |"]
+    lines += ["| --- | --- | --- | --- | --- |"]
+    for condition, figures in results["stops"]["conditions"].items():
+        delays = figures["audio_delays_s"]
+        middle, worst = (f"{f(delays):.2f} s" if delays else "-" for f in (statistics.median, max))
+        lines.append(
+            f"| {condition} | {figures['caught_at_once']} of {figures['stops']} | {middle} | {worst} | "
+            f"{figures['false_alarms']} of {figures['others']} |"
+        )
+    lines += ["", f"glance: {results['stops']['glance_processor_s'] * 1e3:.0f} ms of processor"]
+    real = sorted(delay for delay in results["stops"]["real_time_delays_s"] if delay is not None)
+    lines.append(f"delay of the clock: median {statistics.median(real):.2f} s, worst {real[-1]:.2f} s, of {len(real)}")
+    for name in ("none", "domain"):
+        own = [r for r in records if r["hotwords"] == name and r["utterances"]]
+        seconds = statistics.median(r["processor_s"] for r in own)
+        factor = sum(r["processor_s"] + r["vad_s"] for r in own) / sum(r["audio_s"] for r in own)
+        lines.append(f"hotwords {name}: {seconds:.2f} s of processor a command, real-time factor {factor:.2f}")
+    lines.append(", ".join(f"{name}: {value:.0f} MB" for name, value in results["memory_mb"].items()))
+    return "\n".join(lines)
+
+
+def is_sent(record: dict[str, Any], options: ListenerOptions | None = None) -> bool:
+    """The node would have sent this as a command."""
+    options = options or ListenerOptions()
+    return bool(
+        record["said"]
+        and record["avg_logprob"] >= options.min_avg_logprob
+        and record["no_speech_prob"] <= options.max_no_speech_prob
+        and record["repetition"] <= 2.4
+    )
+
+
+def main() -> int:
+    """See the module's text."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the results here")
+    parser.add_argument("--table", type=Path, help="print the tables of such a file, and measure nothing")
+    parser.add_argument("--commands", type=int, default=len(COMMANDS), help="use only so many commands")
+    args = parser.parse_args()
+    if args.table:
+        print(tables(json.loads(args.table.read_text(encoding="utf-8"))))
+        return 0
+    if missing := missing_programs():
+        print(f"missing: {' and '.join(missing)} (Debian, Ubuntu: apt install flite espeak-ng)", file=sys.stderr)
+        return 1
+    memory = {"before": resident_mb()}
+    domain = Recognizer(hotwords=domain_hotwords())
+    memory["loaded"] = resident_mb()
+    noises = Noises()
+    results: dict[str, Any] = {"stops": bench_stops(domain, noises)}
+    recognizers = {"domain": domain, "none": Recognizer()}
+    results["words"] = bench_words(recognizers, noises, COMMANDS[: args.commands])
+    memory["after all, with a second model"] = resident_mb()
+    results["memory_mb"] = memory
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(tables(results))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

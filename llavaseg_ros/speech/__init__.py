@@ -1,0 +1,1 @@
+"""Speech: microphone or recording in, commands as text out. Free of rclpy."""
