@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from queue import Empty, Queue
+from queue import Empty as NothingYet
+from queue import Queue
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -17,7 +18,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from std_msgs.msg import String
+from std_msgs.msg import Empty, String
 from std_srvs.srv import SetBool
 
 from llavaseg_ros.action import Segment
@@ -190,6 +191,16 @@ class LLaVASegNode(LifecycleNode):
             self.create_subscription(
                 message_type, topic, callback, COMMAND, callback_group=group, event_callbacks=events
             )
+        # In a group of its own: a stop waits for nothing.
+        stopping = MutuallyExclusiveCallbackGroup()
+        self.create_subscription(
+            Empty,
+            "stop",
+            lambda _: dispatcher.on_stop(),
+            COMMAND,
+            callback_group=stopping,
+            event_callbacks=subscription_events("stop", log.warning),
+        )
         self.create_service(ResetSession, "~/reset_session", self._on_reset, callback_group=group)
         self.create_service(SetBool, "~/follow", self._on_follow, callback_group=group)
         # Waits for the model: alone in its group, it holds one of the executor's threads at most.
@@ -260,7 +271,7 @@ class LLaVASegNode(LifecycleNode):
         while True:
             try:
                 return outcome.get(timeout=HOUSEKEEPING_PERIOD_S)
-            except Empty:
+            except NothingYet:
                 if self._state == "finalized":
                     return ModelNotReady("the node is shutting down")
 

@@ -19,7 +19,7 @@ from llavaseg_ros.ros import messages
 from llavaseg_ros.ros.actions import DeferredActionServer
 from llavaseg_ros.ros.commands import CommandRunner, Limits, Outcome, Request, check_request, request_of_goal
 from llavaseg_ros.ros.following import Following
-from llavaseg_ros.ros.jobs import ClientCancel, Job, as_error
+from llavaseg_ros.ros.jobs import ClientCancel, Job, Preempted, as_error
 from llavaseg_ros.ros.outputs import Outputs
 from llavaseg_ros.ros.worker import ModelWorker
 from llavaseg_ros.types import Stage
@@ -57,6 +57,11 @@ class Dispatcher:
     def on_text(self, text: str) -> None:
         """A message on `command_text`."""
         self._take(Request(uuid.uuid4().hex, text))
+
+    def on_stop(self) -> None:
+        """A message on `stop`: every command ends at once, with its answer, and nothing is followed any more."""
+        self._following.forget()
+        self._worker.abandon_all(Preempted("stopped: a message came on `stop`"))
 
     def on_goal(self, server: DeferredActionServer, handle: Any) -> None:
         """A goal that was accepted. Its command id is the goal's id in hex."""

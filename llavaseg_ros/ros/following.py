@@ -111,6 +111,11 @@ class Following:
         with self._lock:
             self._open, self._target = False, None
 
+    def forget(self) -> None:
+        """Follow nothing until the next command that finds a target. Nothing is published when this has returned."""
+        with self._lock:
+            self._target = None
+
     def new_model(self) -> None:
         """Another model serves: it reasons by itself about the command that is followed."""
         with self._lock:
@@ -199,6 +204,8 @@ class Following:
             result = model.segment(
                 target.request.text,
                 history=target.request.history,
+                last=target.request.last,
+                max_targets=1,
                 should_cancel=lambda: (
                     self._preempted()
                     or self._target is not target

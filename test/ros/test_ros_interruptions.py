@@ -15,6 +15,7 @@ from rclpy.context import Context
 from rclpy.node import Node
 from ros_harness import wait_until
 from scripted_pipeline import ScriptedPipeline
+from std_msgs.msg import Empty
 
 from llavaseg_ros.action import Segment
 from llavaseg_ros.errors import BadReply, ErrorCode
@@ -256,3 +257,40 @@ def test_client_that_dies_in_the_middle(make_stack: Any) -> None:
     rclpy.shutdown(context=context)
     wait_until(lambda: stack.final_answers())
     assert stack.do("take the mug").result.error_code == ErrorCode.NONE
+
+
+@pytest.mark.parametrize("way", ["topic", "action"])
+def test_a_message_on_stop_ends_every_command_at_once(make_stack: Any, way: str) -> None:
+    pipeline = ScriptedPipeline(tokens=3000, token_s=0.01)
+    stack = make_stack(pipeline, queue__policy="queue")
+    stack.send_image()
+    handle = None
+    if way == "action":
+        handle = stack.send_goal("take the mug")
+    else:
+        stack.send_command("take the mug")
+    assert pipeline.started.wait(30)
+    stack.send_command("take the plate")  # waits in line
+    stack.ask("")  # refused at once: so the one before it is in line
+    publisher = stack.client.create_publisher(Empty, "stop", 10)
+    wait_until(lambda: publisher.get_subscription_count() > 0, what="the node's subscription of stop")
+    publisher.publish(Empty())
+    answers = wait_until(lambda: stack.final_answers() if len(stack.final_answers()) > 2 else None, what="the answers")
+    assert [answer.error_code for answer in answers[1:]] == [ErrorCode.PREEMPTED] * 2
+    assert all("stop" in answer.error_msg for answer in answers[1:])
+    if handle is not None:
+        assert stack.result(handle).result.error_code == ErrorCode.PREEMPTED
+    wait_until(lambda: pipeline.cancelled, what="the model's poll")
+    pipeline.tokens = 1
+    assert stack.ask("take the mug").found
+
+
+def test_a_message_on_stop_ends_the_following(make_stack: Any) -> None:
+    stack = make_stack(follow__enabled=True)
+    stack.send_image()
+    assert stack.ask("take the mug").found
+    wait_until(lambda: stack.node.following.state == "following", what="following")
+    publisher = stack.client.create_publisher(Empty, "stop", 10)
+    wait_until(lambda: publisher.get_subscription_count() > 0, what="the node's subscription of stop")
+    publisher.publish(Empty())
+    wait_until(lambda: stack.node.following.state == "idle", what="the end of the following")
