@@ -14,6 +14,7 @@ from typing import Any
 
 import llavaseg_ros
 from llavaseg_ros.bags.frames import FrameReader
+from llavaseg_ros.bags.lifting import BagLifter
 from llavaseg_ros.bags.looking import Looking
 from llavaseg_ros.bags.reading import Bag, open_bag
 from llavaseg_ros.bags.segments import CUSTOM_KEY, BagWriter, OutMessage, Segments, job_of
@@ -34,9 +35,9 @@ class Options:
 
     commands: one or more. every: take every N-th image. limit: at most so many of them; 0 = all. follow: reason once
     and follow on all further frames, else reason on each. relook_after_s: following, reason again when the target was
-    not there for so long. image, camera_info, depth, depth_camera_info: topics; "" = find them, depth "none" = without.
-    overlay: jpeg, raw or none. copy: take all messages of the input over, too. model, mode: what is asked, for the
-    record. prefix: of the new topics.
+    not there for so long; 0 = never. image, camera_info, depth, depth_camera_info: topics; "" = find them, depth "none"
+    = without. points: write target_points and target_pose, too. overlay: jpeg, raw or none. copy: take all messages of
+    the input over, too. prefix: of the new topics. model, mode: what is asked, for the record.
     """
 
     commands: tuple[str, ...]
@@ -49,6 +50,7 @@ class Options:
     camera_info: str = ""
     depth: str = ""
     depth_camera_info: str = ""
+    points: bool = False
     overlay: str = "jpeg"
     copy: bool = False
     model: str = "default"
@@ -137,7 +139,7 @@ class BagJob:
         report = on_frame or (lambda *_: None)
         state, expected = self._state, self.expected
         report(state.counts.frames, expected)
-        looking = Looking(model, self.options, state)
+        looking = Looking(model, self.options, state, BagLifter(self.bag, self.topics))
         reader = self._reader()
         started, frames = time.monotonic(), 0
         try:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo
 
 from llavaseg_ros.bags.reading import Bag, BagMessage
 from llavaseg_ros.bags.topics import IMAGE_TYPES, CameraTopics
 from llavaseg_ros.demo.bag_reader import decode_depth
 from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.ros.cdr import RawMessage, read_stamp_ns
-from llavaseg_ros.ros.convert import to_depth_m
 
 # A depth image further away in time than this shows another moment.
 MAX_DEPTH_GAP_S = 0.05
@@ -30,17 +29,18 @@ _NS = 1_000_000_000
 class BagFrame:
     """One color image. number: its place among the images of its topic, from 0. log_ns: time of recording.
 
-    stamp_ns: header stamp. depth: the nearest depth image, None if there is none near enough. camera_info,
-    depth_camera_info: the last ones before it. All serialized.
+    stamp_ns: header stamp. depth: the nearest depth image, None if there is none near enough, and its stamp.
+    camera_info, depth_camera_info: the last ones before it. All serialized.
     """
 
     number: int
     log_ns: int
     stamp_ns: int
     image: RawMessage
-    depth: RawMessage | None
-    camera_info: RawMessage | None
-    depth_camera_info: RawMessage | None
+    depth: RawMessage | None = None
+    depth_stamp_ns: int = 0
+    camera_info: RawMessage | None = None
+    depth_camera_info: RawMessage | None = None
 
 
 @dataclass
@@ -83,7 +83,7 @@ class FrameReader:
         return RawMessage(message.data, IMAGE_TYPES[self.bag.topics[message.topic].type_name])
 
     def _frame(self, number: int, message: BagMessage) -> BagFrame:
-        return BagFrame(number, message.log_ns, read_stamp_ns(message.data), self._raw(message), None, None, None)
+        return BagFrame(number, message.log_ns, read_stamp_ns(message.data), self._raw(message))
 
     def _settled(self, frame: BagFrame, now_ns: int) -> bool:
         """No better depth image can come."""
@@ -99,31 +99,23 @@ class FrameReader:
         near = min(self._depths, key=lambda kept: abs(kept[0] - frame.stamp_ns), default=None)
         if near is not None and abs(near[0] - frame.stamp_ns) > MAX_DEPTH_GAP_S * _NS:
             near = None
-        return BagFrame(
-            frame.number,
-            frame.log_ns,
-            frame.stamp_ns,
-            frame.image,
-            near[1] if near else None,
-            self._infos.get(self.topics.camera_info),
-            self._infos.get(self.topics.depth_camera_info),
+        return replace(
+            frame,
+            depth=near[1] if near else None,
+            depth_stamp_ns=near[0] if near else 0,
+            camera_info=self._infos.get(self.topics.camera_info),
+            depth_camera_info=self._infos.get(self.topics.depth_camera_info),
         )
 
 
-def depth_m_of(raw: RawMessage) -> np.ndarray:
-    """A depth image, raw or compressedDepth (PNG, 16UC1), as float32 [H, W] in m; no value is NaN.
-
-    Raises BadRequest when it is neither.
-    """
-    message: Any = raw.fields()
-    if raw.type is Image:
-        return to_depth_m(message)
+def depth_m_of(message: Any) -> np.ndarray:
+    """A compressed depth image (PNG, 16UC1) as float32 [H, W] in m; no value is NaN. Raises BadRequest for another."""
     depth = _decoded(message).astype(np.float32) / 1000.0
     depth[depth == 0] = np.nan
     return depth
 
 
-def _decoded(message: CompressedImage) -> np.ndarray:
+def _decoded(message: Any) -> np.ndarray:
     if "compressedDepth" in message.format:
         if "16UC1" not in message.format and "32FC1" in message.format:
             raise BadRequest(f"depth image: format {message.format!r}; expected 16UC1 (inverse depth is not read)")

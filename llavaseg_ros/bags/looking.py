@@ -14,6 +14,7 @@ from std_msgs.msg import Header
 
 from llavaseg_ros import viz
 from llavaseg_ros.bags.frames import BagFrame
+from llavaseg_ros.bags.lifting import BagLifter
 from llavaseg_ros.bags.segments import OutMessage
 from llavaseg_ros.bags.state import State, Track
 from llavaseg_ros.errors import BadRequest, LLaVASegError
@@ -21,7 +22,7 @@ from llavaseg_ros.msg import Answer, TargetMaskArray
 from llavaseg_ros.ros import messages
 from llavaseg_ros.ros.convert import mask_to_image, rgb_to_image, to_rgb
 from llavaseg_ros.ros.jobs import as_error
-from llavaseg_ros.types import Result
+from llavaseg_ros.types import Result, Segment
 
 if TYPE_CHECKING:
     from llavaseg_ros.bags.annotate import Options
@@ -33,23 +34,26 @@ _NS = 1_000_000_000
 class Looking:
     """Looks at frames in order. Keeps in `state` what the next frame depends on, and counts there.
 
-    model: has the methods of `LLaVASeg`.
+    model: has the methods of `LLaVASeg`. lifter: gives the masks their place.
     """
 
-    def __init__(self, model: Any, options: Options, state: State) -> None:
-        self._model, self._options, self._state = model, options, state
+    def __init__(self, model: Any, options: Options, state: State, lifter: BagLifter) -> None:
+        self._model, self._options, self._state, self._lifter = model, options, state, lifter
         if not state.tracks:
             state.tracks = [Track() for _ in options.commands]
 
     @staticmethod
     def topics(options: Options) -> dict[str, str]:
         """Name and type of every topic that is written."""
-        found = {}
+        found: dict[str, str] = {}
         for index in range(len(options.commands)):
             place = topic_prefix(options, index)
             found[f"{place}/masks"] = "llavaseg_ros/msg/TargetMaskArray"
             found[f"{place}/mask"] = "sensor_msgs/msg/Image"
             found[f"{place}/answer"] = "llavaseg_ros/msg/Answer"
+            if options.points:
+                found[f"{place}/target_points"] = "sensor_msgs/msg/PointCloud2"
+                found[f"{place}/target_pose"] = "geometry_msgs/msg/PoseStamped"
             if options.overlay == "jpeg":
                 found[f"{place}/overlay/compressed"] = "sensor_msgs/msg/CompressedImage"
             elif options.overlay == "raw":
@@ -68,6 +72,7 @@ class Looking:
             counts.first_error = counts.first_error or f"image {frame.number}: {error}"
             return []
         counts.frames += 1
+        self._lifter.take(frame)
         found: list[OutMessage] = []
         for index, command in enumerate(self._options.commands):
             place = topic_prefix(self._options, index)
@@ -93,11 +98,13 @@ class Looking:
             result, asked, error = None, True, as_error(raised)
         counts = self._state.counts
         counts.asked += asked
-        if result is None:
-            masks = TargetMaskArray(header=header, command_id=command_id)
-        else:
+        masks = TargetMaskArray(header=header, command_id=command_id)
+        segments: tuple[Segment, ...] = ()
+        if result is not None:
             masks = messages.target_masks(result, header, command_id, self._options.max_targets)
+            segments = messages.targets_of(result, self._options.max_targets)
         masks.command = messages.clean(command)
+        geometry = self._lifter.lift(masks, segments, rgb)
         if error is not None:
             counts.failed += 1
             counts.first_error = counts.first_error or f"image {frame.number}, {command!r}: {error}"
@@ -107,8 +114,11 @@ class Looking:
         best = masks.targets[0].mask if masks.targets else mask_to_image(np.zeros(rgb.shape[:2], np.bool_), header)
         yield "mask", "sensor_msgs/msg/Image", best
         if asked:
-            answer = self._answer(result, error, masks, time.monotonic() - started)
+            answer = self._answer(result, error or geometry.problem, masks, time.monotonic() - started)
             yield "answer", "llavaseg_ros/msg/Answer", answer
+        if self._options.points:
+            yield "target_points", "sensor_msgs/msg/PointCloud2", geometry.target_points
+            yield "target_pose", "geometry_msgs/msg/PoseStamped", geometry.target_pose
         if self._options.overlay != "none":
             seen = asked or bool(masks.targets)
             text = f"Error: {error}" if error else result.answer if result is not None and seen else "lost"
@@ -143,8 +153,8 @@ class Looking:
         said: dict[str, Any] = {}
         if result is not None:
             said = {"text": result.answer, "reasoning": result.thought.reasoning, "error": messages.error_of(result)}
-        elif error is not None:
-            said = {"error": messages.error_text(error)}
+        if error is not None:
+            said["error"] = messages.error_text(error)
         return messages.answer(
             header=masks.header,
             command_id=masks.command_id,
@@ -160,7 +170,7 @@ class Looking:
     ) -> tuple[str, str, Any]:
         drawn: list[np.ndarray] = []
         if result is not None and masks.targets:
-            drawn = [segment.mask for segment in result.segments if segment.mask.any()][: len(masks.targets)]
+            drawn = [segment.mask for segment in messages.targets_of(result, len(masks.targets))]
         picture = viz.draw_overlay(rgb, drawn, [target.label for target in masks.targets], text)
         if self._options.overlay == "raw":
             return "overlay", "sensor_msgs/msg/Image", rgb_to_image(picture, masks.header)

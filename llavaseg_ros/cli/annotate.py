@@ -84,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     topics.add_argument("--depth-camera-info", type=topic_name, metavar="TOPIC", help="its calibration")
     written = parser.add_argument_group("the new bag")
     written.add_argument("--overlay", choices=("jpeg", "raw", "none"), default="jpeg", help="pictures (%(default)s)")
+    written.add_argument("--points", action="store_true", help="the target's points and pose, where there is depth")
     written.add_argument("--copy", action="store_true", help="take all messages of BAG over, too")
     written.add_argument("--prefix", type=topic_name, default="/llavaseg", help="of the new topics (%(default)s)")
     written.add_argument("--restart", action="store_true", help="throw away what an earlier run made, and begin anew")
@@ -134,6 +135,7 @@ def options_of(args: argparse.Namespace) -> Options:
         camera_info=args.camera_info or "",
         depth=args.depth or "",
         depth_camera_info=args.depth_camera_info or "",
+        points=args.points,
         overlay=args.overlay,
         copy=args.copy,
         model=str(args.model),
