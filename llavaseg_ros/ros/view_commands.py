@@ -55,7 +55,7 @@ class ViewCommands:
             self._handles[key] = None
         self._state.begin(key, text, "page")
         sending = self._action.send_goal_async(
-            Segment.Goal(text=text, session_id=SESSION, want_geometry=True),
+            Segment.Goal(text=text, session_id=SESSION),
             feedback_callback=partial(self._on_feedback, key),
             goal_uuid=UUID(uuid=list(goal_id.bytes)),
         )
@@ -64,8 +64,9 @@ class ViewCommands:
 
     def cancel(self) -> int:
         """Cancel every command from here that runs. Returns how many."""
+        running = set(self._state.running())
         with self._lock:
-            handles = dict(self._handles)
+            handles = {key: handle for key, handle in self._handles.items() if key in running}
             self._canceled |= set(handles)
         for handle in handles.values():
             if handle is not None:
@@ -85,7 +86,7 @@ class ViewCommands:
         self._need(self._prompt.service_is_ready(), "~/segment_at_prompt")
         request = SegmentAtPrompt.Request(points=[Point32(x=x, y=y) for x, y in points], labels=labels)
         response = self._call(self._prompt, request, PROMPT_S, "point")
-        if response.error_code:
+        if response.error_code and not response.target.area_px:  # without depth it still has a mask
             name = ErrorCode(response.error_code).name if response.error_code in list(ErrorCode) else "error"
             raise BadRequest(f"point: {name}: {response.error_msg}")
         return response

@@ -100,8 +100,9 @@ class ViewState:
             record.text, record.reasoning, record.found = msg.text, msg.reasoning, bool(msg.found)
             record.error_code, record.error_msg = int(msg.error_code), msg.error_msg
             canceled = msg.error_code == ErrorCode.PREEMPTED
-            calm = msg.error_code in (ErrorCode.NONE, ErrorCode.NOT_FOUND)
-            record.end(CANCELED if canceled else DONE if calm else FAILED, latency_s)
+            # A target without depth is still a target: its mask went out.
+            done = record.found or msg.error_code in (ErrorCode.NONE, ErrorCode.NOT_FOUND)
+            record.end(CANCELED if canceled else DONE if done else FAILED, latency_s)
             self._touch(history=True)
 
     def fail(self, command_id: str, code: ErrorCode, text: str) -> None:

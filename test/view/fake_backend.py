@@ -59,7 +59,7 @@ class Reply:
         return json.loads(self.body)
 
 
-def connect(server: ViewServer, timeout_s: float = 20.0) -> socket.socket:
+def connect(server: ViewServer, timeout_s: float = 60.0) -> socket.socket:
     """A connection to the server."""
     host = str(server.server_address[0])
     return socket.create_connection((host, server.server_port), timeout=timeout_s)
