@@ -1,4 +1,4 @@
-"""The example planner's geometry, on points that are made up: which way is up, where the fingers fit, what it refuses."""
+"""The example planner's geometry, on points that are made up: which way is up, where fingers fit, what it refuses."""
 
 from __future__ import annotations
 

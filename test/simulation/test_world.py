@@ -1,4 +1,4 @@
-"""The simulated table: what stands on it, that physics and pictures agree, and that a grasp lifts the thing it is at."""
+"""The simulated table: what stands on it, that physics and pictures agree, and that a grasp lifts what it is at."""
 
 from __future__ import annotations
 
