@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from llavaseg_ros.errors import ErrorCode
+from llavaseg_ros.reasoning.objects import Box, box_overlap
+from llavaseg_ros.reasoning.several import enumeration
 from llavaseg_ros.segmentation.following import (
     MOMENT_S,
     SAME_PLACE,
@@ -17,10 +20,13 @@ from llavaseg_ros.segmentation.following import (
     overlap,
     within_reach,
 )
+from llavaseg_ros.segmentation.preprocess import roi_of
 from llavaseg_ros.segmentation.segmenter import PRESENCE_THRESHOLD, Encoded, Segmenter
 from llavaseg_ros.types import Result, Segment, Thought
 
 FOLLOWED_PRESENCE = 0.05  # enough for a target that was in this very place a moment ago
+IN_BOX = 0.4  # overlap of a mask's box with the box of an object from which the mask is that object's
+OWN_SHARE = 0.5  # share of a target's pixels that no better target has; with less it is the same thing again
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,28 @@ class Grounder:
     def ground(self, encoded: Encoded, thought: Thought) -> Grounding:
         """A thought whose target is found, on its frame."""
         box = None if thought.box is None else np.array(thought.box, dtype=np.float32)
+        if self.prompt_source == "adapters" and thought.box is not None:
+            return self._ground_object(encoded, thought, thought.box)
         if self.prompt_source != "box":
             return Grounding(thought, *self.segmenter.segment(encoded, thought.target, thought.attributes, box))
         if box is None:
             return Grounding(thought, None, 1.0)
         # Without adapters nobody but the language model says whether the target is there, and it did.
         return Grounding(thought, self.segmenter.segment_prompt(encoded, box=box), 1.0)
+
+    def _ground_object(self, encoded: Encoded, thought: Thought, box: Box) -> Grounding:
+        """An object that the model's eye listed, with its box. The words alone make the better mask, unless something
+        else fits them as well: then its box tells which it is."""
+
+        def ground(prompt: np.ndarray | None) -> tuple[float, Grounding]:
+            found = Grounding(thought, *self.segmenter.segment(encoded, thought.target, thought.attributes, prompt))
+            return (0.0 if found.segment is None else _in_box(found.segment, box)), found
+
+        fits, found = ground(None)
+        if fits >= IN_BOX:
+            return found
+        fits_better, steered = ground(np.array(box, dtype=np.float32))
+        return steered if fits_better > fits else found
 
     def follow(self, encoded: Encoded, last: Result, shape: tuple[int, int], gap_s: float) -> Grounding:
         """The target of a found result on a later frame, whose shape is (height, width). gap_s: seconds between."""
@@ -74,6 +96,11 @@ class Grounder:
         return replace(now, segment=None, presence=0.0)
 
 
+def _in_box(segment: Segment, box: Box) -> float:
+    x, y, width, height = segment.roi
+    return box_overlap((x, y, x + width, y + height), box)
+
+
 def without_target(command: str, thought: Thought, seconds: dict[str, float]) -> Result:
     """What is told of a thought that found nothing to segment: a plain question, or a target that is not in view."""
     code = ErrorCode.NONE if thought.is_question else ErrorCode.NOT_FOUND
@@ -90,3 +117,49 @@ def result_of(command: str, grounding: Grounding, seconds: dict[str, float]) -> 
         answer = f"I think that the {thought.target} is in view, but I cannot make out its outline."
         return Result(command, thought, answer, False, (), presence, seconds, ErrorCode.EMPTY_MASK)
     return Result(command, thought, thought.answer, True, (segment,), presence, seconds)
+
+
+def results_of(
+    command: str, groundings: Sequence[Grounding], seconds: dict[str, float], max_targets: int
+) -> Result:
+    """What is told of the groundings of a command's targets: those that there are, best first, no pixel in two of them.
+
+    None there: what `result_of` says of the first.
+    """
+    there = [g for g in groundings if g.presence >= g.least_presence and g.segment is not None and g.segment.area_px]
+    there.sort(key=lambda g: -(g.segment.score if g.segment is not None else 0.0))
+    kept: list[tuple[Grounding, Segment]] = []
+    taken: np.ndarray | None = None
+    for grounding in there:
+        if len(kept) == max_targets:
+            break
+        own = _own_part(grounding, taken)
+        if own is not None:
+            taken = own.mask if taken is None else taken | own.mask
+            kept.append((grounding, own))
+    if not kept:
+        return result_of(command, groundings[0], seconds)
+    best = kept[0][0]
+    answer = _answer(kept)
+    thought = replace(best.thought, answer=answer, others=tuple(g.thought for g, _ in kept[1:]))
+    return Result(command, thought, answer, True, tuple(s for _, s in kept), best.presence, seconds)
+
+
+def _own_part(grounding: Grounding, taken: np.ndarray | None) -> Segment | None:
+    """The target without the pixels that better ones have, with its words; None if it has too few of its own."""
+    segment, thought = grounding.segment, grounding.thought
+    assert segment is not None
+    named = replace(segment, label=thought.target, attributes=thought.attributes)
+    if taken is None:
+        return named
+    own = segment.mask & ~taken
+    area = int(np.count_nonzero(own))
+    if area < OWN_SHARE * segment.area_px:
+        return None
+    return named if area == segment.area_px else replace(named, mask=own, roi=roi_of(own))
+
+
+def _answer(kept: Sequence[tuple[Grounding, Segment]]) -> str:
+    places = [(g.thought.target, g.thought.attributes.location) for g, _ in kept]
+    words = [f"the {name} ({place})" if place else f"the {name}" for name, place in places]
+    return f"I see one: {words[0]}." if len(words) == 1 else f"Here are {len(words)}: {enumeration(words)}."

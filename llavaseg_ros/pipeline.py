@@ -20,19 +20,22 @@ from llavaseg_ros.assemble import load_parts
 from llavaseg_ros.checks import check_command, check_image, check_prompt, is_immutable
 from llavaseg_ros.device import limit_gpu_memory, memory_errors, select_device
 from llavaseg_ros.errors import BadRequest, Cancelled, NoImage
-from llavaseg_ros.grounding import Grounder, Grounding, result_of, without_target
+from llavaseg_ros.grounding import Grounder, Grounding, result_of, results_of, without_target
 from llavaseg_ros.profile import load_profile
 from llavaseg_ros.reasoning.base import MLLM, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.boxes import BoxAsker, BoxFormat
 from llavaseg_ros.reasoning.chain import MODES, ChainOfThought
+from llavaseg_ros.reasoning.dialogue import Interpreter
 from llavaseg_ros.reasoning.local import LocalMLLM
 from llavaseg_ros.reasoning.prompt_style import PromptStyle
 from llavaseg_ros.segmentation.encoding import Encoding, EncodingLane
 from llavaseg_ros.segmentation.half import quick_segmenter
 from llavaseg_ros.segmentation.segmenter import Encoded, Segmenter
-from llavaseg_ros.types import Attributes, Result, Segment, Stage, Thought
+from llavaseg_ros.types import Attributes, Referent, Result, Segment, Stage, Thought
 
 __all__ = ["LLaVASeg", "Message"]
+
+MAX_TARGETS = 10  # of a command that asks for several things and does not say how many
 
 OnProgress = Callable[[Stage, str], None]
 
@@ -72,6 +75,7 @@ class LLaVASeg:
         """Height and width of the current image in pixels; None before the first."""
         self._full = self._quick = self._grounder = Grounder(segmenter, prompt_source)
         self._chain = ChainOfThought(mllm, style, mode)
+        self._interpreter = Interpreter(mllm, style)
         self._boxes = None if prompt_source == "adapters" or form is None else BoxAsker(mllm, form)
         self._lane = EncodingLane(self.device, beside=overlap)
         self._encoding: Encoding | None = None
@@ -176,12 +180,17 @@ class LLaVASeg:
         command: str,
         *,
         history: Sequence[Message] = (),
+        last: Referent | None = None,
+        max_targets: int = MAX_TARGETS,
         on_progress: OnProgress | None = None,
         should_cancel: ShouldCancel | None = None,
     ) -> Result:
         """Do what a command says on the current image.
 
-        command: text of 1 to 2000 characters. history: earlier turns, user and assistant in alternation.
+        command: text of 1 to 2000 characters. history: earlier turns, user and assistant in alternation. last: the
+        target that was found last (`Referent.of(result)`), for "the other one" and the like; a model that understands
+        the history goes by that. max_targets: most targets of a command that asks for several things ("all the cups");
+        any other has one.
         on_progress(stage, partial_text) is called at every token while REASONING and once when SEGMENTING starts;
         should_cancel() is polled at every token and between stages.
 
@@ -189,26 +198,50 @@ class LLaVASeg:
         """
         encoding = self._need_image()
         text = check_command(command)
+        if max_targets < 1:
+            raise BadRequest(f"max_targets: got {max_targets}, expected at least 1")
         _report(on_progress, Stage.REASONING, "")
         started = time.perf_counter()
         with memory_errors("reasoning"):
-            thought = self._chain.think(
-                text,
-                history=history,
-                on_token=_reasoning(on_progress),
-                should_cancel=should_cancel,
-            )
-            if thought.found and self._boxes is not None:
-                assert self.image_shape is not None
-                height, width = self.image_shape
-                box = self._boxes.ask(thought, (width, height), should_cancel=should_cancel)
-                thought = replace(thought, box=box, raw=(*thought.raw, self._boxes.last_reply))
+            thought = self._think(text, history, last, max_targets, _reasoning(on_progress), should_cancel)
         reasoned = time.perf_counter() - started
         if thought.found:
             if should_cancel is not None and should_cancel():
                 raise Cancelled("cancelled before segmenting")
             _report(on_progress, Stage.SEGMENTING, thought.answer)
-        return self._ground(encoding, thought, text, reasoned)
+        return self._ground(encoding, thought, text, reasoned, max_targets)
+
+    def _think(
+        self,
+        command: str,
+        history: Sequence[Message],
+        last: Referent | None,
+        max_targets: int,
+        on_token: OnToken | None,
+        should_cancel: ShouldCancel | None,
+    ) -> Thought:
+        """The targets of a command: by the language model, by the rules that stand in for it, or by both."""
+        assert self.image_shape is not None
+        size = (self.image_shape[1], self.image_shape[0])
+        reading = self._interpreter.read(command, last, size, max_targets)
+        if reading.thought is not None:
+            return reading.thought
+        thought = self._chain.think(
+            reading.command, history=history, max_targets=max_targets, on_token=on_token, should_cancel=should_cancel
+        )
+        if reading.note:
+            thought = replace(thought, reasoning=f"{reading.note} {thought.reasoning}".strip())
+        if reading.several is not None:
+            thought = self._interpreter.enumerate(thought, reading.several, size, max_targets)
+        if thought.found and self._boxes is not None:
+            boxes = [self._with_box(one, size, should_cancel) for one in (thought, *thought.others)]
+            thought = replace(boxes[0], others=tuple(boxes[1:]))
+        return thought
+
+    def _with_box(self, thought: Thought, size: tuple[int, int], should_cancel: ShouldCancel | None) -> Thought:
+        assert self._boxes is not None
+        box = self._boxes.ask(thought, size, should_cancel=should_cancel)
+        return replace(thought, box=box, raw=(*thought.raw, self._boxes.last_reply))
 
     def segment_thought(self, thought: Thought, *, command: str = "") -> Result:
         """Segment what an earlier thought describes on the current image, without the MLLM.
@@ -297,12 +330,37 @@ class LLaVASeg:
             self.reset_image()
             raise
 
-    def _ground(self, encoding: Encoding, thought: Thought, command: str, reasoned_s: float = 0.0) -> Result:
+    def _ground(
+        self,
+        encoding: Encoding,
+        thought: Thought,
+        command: str,
+        reasoned_s: float = 0.0,
+        max_targets: int = MAX_TARGETS,
+    ) -> Result:
         """From a thought to a result: no mask for a question or an absent target, else the segmenter decides."""
         seconds = {"encode": encoding.spent(), "reason": reasoned_s, "segment": 0.0}
         if not thought.found:
             return without_target(command, thought, seconds)
+        if thought.others:
+            return self._segmented_all(encoding, command, seconds, (thought, *thought.others), max_targets)
         return self._segmented(encoding, command, seconds, lambda encoded: self._grounder.ground(encoded, thought))
+
+    def _segmented_all(
+        self,
+        encoding: Encoding,
+        command: str,
+        seconds: dict[str, float],
+        thoughts: Sequence[Thought],
+        max_targets: int,
+    ) -> Result:
+        encoded = self._encoded(encoding)
+        seconds["encode"] += encoding.spent()
+        started = time.perf_counter()
+        with memory_errors("segmenting"), torch.inference_mode():
+            groundings = [self._grounder.ground(encoded, thought) for thought in thoughts]
+        seconds["segment"] = time.perf_counter() - started
+        return results_of(command, groundings, seconds, max_targets)
 
     def _segmented(
         self, encoding: Encoding, command: str, seconds: dict[str, float], ground: Callable[[Encoded], Grounding]

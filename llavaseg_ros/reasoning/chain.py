@@ -1,19 +1,20 @@
 """The chain of thought: a command in words becomes a target, its visual attributes and an answer.
 
 `cot`: three turns in one conversation, as in the paper (reason freely, name the target, describe it); the third only
-when there is a target in view. `fast`: one turn with the same fields. `auto`: `fast` for commands that name their
-target plainly (`plain_commands.py`), else `cot`. All go through one parser (`parser.py`); a reply that it cannot read
-is asked for once more, and then is an error with the raw text.
+when there is a target in view, and a list in its place where the command means several. `fast`: one turn with the same
+fields. `auto`: `fast` for commands that name their target plainly (`plain_commands.py`), else `cot`. All go through
+one parser (`parser.py`); a reply that it cannot read is asked for once more, and then is an error with the raw text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from llavaseg_ros.errors import BadReply, BadRequest, Cancelled
 from llavaseg_ros.reasoning.base import MLLM, ConversationTooLong, Message, OnToken, ShouldCancel
-from llavaseg_ros.reasoning.parser import Fields, parse_attributes, parse_target
+from llavaseg_ros.reasoning.parser import Fields, parse_attributes, parse_target, parse_targets
 from llavaseg_ros.reasoning.plain_commands import plain_commands
 from llavaseg_ros.reasoning.prompt_style import PromptStyle
 from llavaseg_ros.types import Attributes, Thought
@@ -39,13 +40,16 @@ class ChainOfThought:
         command: str,
         *,
         history: Sequence[Message] = (),
+        max_targets: int = 1,
         on_token: OnToken | None = None,
         should_cancel: ShouldCancel | None = None,
     ) -> Thought:
         """What the model makes of a command on its image.
 
         history: earlier turns as text, user and assistant in alternation; the oldest are left out if the model's
-        context is too small for all. on_token: called at every token with the text of all turns so far, a line a turn.
+        context is too small for all, and all of them if its style says that it does not understand them.
+        max_targets: with more than one, a model whose style can ask for a list says which (`Thought.others`), when the
+        command means several. on_token: called at every token with the text of all turns so far, a line a turn.
 
         Raises BadReply (twice unparsable), Cancelled, ConversationTooLong, BadRequest (history out of order).
         """
@@ -54,9 +58,9 @@ class ChainOfThought:
 
         def run(kept: Sequence[Message]) -> Thought:
             talk = _Talk(self.mllm, self.style, kept, on_token, should_cancel)
-            return self._fast(talk, command) if fast else self._cot(talk, command)
+            return (self._fast if fast else self._cot)(talk, command, max_targets)
 
-        return _with_what_fits(check_history(history), run)
+        return _with_what_fits(self._kept(history), run)
 
     def chat(
         self,
@@ -75,18 +79,36 @@ class ChainOfThought:
             messages = [*kept, Message("user", text)]
             return self.mllm.reply(messages, max_new_tokens=limit, on_token=on_token, should_cancel=should_cancel)
 
-        return _with_what_fits(check_history(history), run)
+        return _with_what_fits(self._kept(history), run)
 
-    def _cot(self, talk: _Talk, command: str) -> Thought:
+    def _kept(self, history: Sequence[Message]) -> tuple[Message, ...]:
+        turns = check_history(history)
+        return turns if self.style.history else ()
+
+    def _cot(self, talk: _Talk, command: str, max_targets: int) -> Thought:
         reasoning = talk.say("reason", self.style.reason.replace("{command}", command)).strip()
         named = talk.ask("name", self.style.name, parse_target)
         seen = bool(named.target) and bool(named.found)
+        if seen and self._means_several(named, max_targets):
+            return self._listed(talk, named, reasoning, max_targets)
         described = talk.ask("describe", self.style.describe, parse_attributes) if seen else Fields()
         return _thought(named, described, reasoning, talk.raw)
 
-    def _fast(self, talk: _Talk, command: str) -> Thought:
+    def _fast(self, talk: _Talk, command: str, max_targets: int) -> Thought:
         fields = talk.ask("fast", self.style.fast.replace("{command}", command), parse_target)
+        if fields.target and fields.found and self._means_several(fields, max_targets):
+            return self._listed(talk, fields, "", max_targets)
         return _thought(fields, fields, "", talk.raw)
+
+    def _means_several(self, fields: Fields, max_targets: int) -> bool:
+        return max_targets > 1 and bool(self.style.several) and bool(fields.several)
+
+    def _listed(self, talk: _Talk, named: Fields, reasoning: str, max_targets: int) -> Thought:
+        """One more turn, which lists the targets; each but the first is one of `others`."""
+        text = self.style.several.replace("{max_targets}", str(max_targets))
+        listed = talk.ask("several", text, parse_targets)[:max_targets]
+        thoughts = [_thought(replace(named, target=one.target), one, reasoning, talk.raw) for one in listed]
+        return replace(thoughts[0], others=tuple(thoughts[1:]))
 
 
 class _Talk:
@@ -115,7 +137,7 @@ class _Talk:
         self._messages.append(Message("assistant", reply))
         return reply
 
-    def ask(self, turn: str, text: str, parse: Callable[[str], Fields]) -> Fields:
+    def ask(self, turn: str, text: str, parse: Callable[[str], _T]) -> _T:
         """One user turn with a structured reply, asked for again once if it does not parse."""
         reply = self.say(turn, text)
         try:

@@ -23,6 +23,7 @@ from llavaseg_ros.reasoning.base import ConversationTooLong, Message, OnToken, S
 from llavaseg_ros.reasoning.generation import Generation, TransformersGeneration, Watch, greedy
 from llavaseg_ros.reasoning.guard import TextGuard
 from llavaseg_ros.reasoning.lean import LeanLlama
+from llavaseg_ros.reasoning.objects import SeenObject
 from llavaseg_ros.reasoning.prefix import prefix_of
 from llavaseg_ros.reasoning.processor import ImageOnce, load_processor
 from llavaseg_ros.reasoning.quantize import quantized, weight_count
@@ -58,6 +59,9 @@ class LocalMLLM:
         self._image: Image.Image | None = None
         self._once = ImageOnce(processor.image_processor)
         self.processor.image_processor = self._once
+        self._tokens: torch.Tensor | None = None  # the vision tower's, of the current image
+        if self.vision_tower is not None and hasattr(self.vision_tower, "read"):
+            self.vision_tower.register_forward_hook(self._keep_tokens)
 
     @classmethod
     def load(
@@ -114,6 +118,7 @@ class LocalMLLM:
         self._image = None
         self._once.forget()
         self._generation.forget()
+        self._tokens = None
 
     def reply(
         self,
@@ -140,6 +145,21 @@ class LocalMLLM:
     def seen_size(self) -> tuple[int, int] | None:
         """Width and height in pixels of the image as the processor resized it; None for processors that do not say."""
         return self._once.size()
+
+    def seen_objects(self) -> tuple[SeenObject, ...]:
+        """What the vision tower lists of the current image, left to right; empty for other towers, or without an
+        image. Costs nothing after a reply about the image."""
+        tower, image = self.vision_tower, self._image
+        if image is None or tower is None or not hasattr(tower, "read"):
+            return ()
+        if self._tokens is None:
+            with torch.inference_mode():
+                tower(pixel_values=self._inputs([Message("user", "")])["pixel_values"])
+        assert self._tokens is not None
+        return tuple(tower.read(self._tokens, image.size))
+
+    def _keep_tokens(self, _tower: Any, _inputs: Any, output: Any) -> None:
+        self._tokens = output.last_hidden_state[0].detach()
 
     @property
     def vision_tower(self) -> Any:

@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from llavaseg_ros.reasoning.object_relations import SIDES, relation_tokens
+from llavaseg_ros.reasoning.objects import SeenObject, without_twins
 from llavaseg_ros.segmentation.pyramid import Eye, EyeConfig
 
 BOX_BANDS = 4
@@ -234,6 +235,27 @@ class ObjectTower(PreTrainedModel):
         config = self.config
         objects = pick_objects(level, self.head(level), extent, config.num_objects, config.min_score, stride)
         return add_relations(objects, config) if config.num_relations else objects
+
+    def read(self, tokens: torch.Tensor, size: tuple[int, int]) -> tuple[SeenObject, ...]:
+        """The objects that the tokens of one frame, float [num_tokens, hidden_size], speak of, left to right.
+
+        size: width and height of the image in pixels.
+        """
+        config, (width, height) = self.config, size
+        rows = tokens[1 : 1 + config.num_objects].float().cpu()
+        kinds, colors = rows[:, config.out : config.out + config.num_words].split(
+            [len(config.label_names), len(config.color_names)], dim=1
+        )
+        seen = []
+        for kind, color, tail in zip(kinds, colors, rows[:, -6:].tolist(), strict=True):
+            x, y, w, h, _, score = tail
+            if score <= 0:
+                continue
+            x, y, half_w, half_h = x * width, y / ASPECT * height, w * max(size) / 2, h * max(size) / 2
+            corners = (max(x - half_w, 0.0), max(y - half_h, 0.0), min(x + half_w, width), min(y + half_h, height))
+            names = config.label_names[int(kind.argmax())], config.color_names[int(color.argmax())]
+            seen.append(SeenObject(*names, corners, score))
+        return without_twins(seen)
 
     def forward(self, pixel_values: torch.Tensor, **_: Any) -> BaseModelOutputWithPooling:
         """pixel_values: float [B, 3, S, S], padded to a square and normalised, or [B, 3, h, w] where the configuration

@@ -14,7 +14,7 @@ from typing import Any
 
 from llavaseg_ros.errors import BadReply
 
-KEYS = ("target", "found", "answer", "color", "shape", "location")
+KEYS = ("target", "found", "several", "answer", "color", "shape", "location")
 
 _ALIASES = {"colour": "color"}
 _NAMES = "|".join((*KEYS, *_ALIASES))
@@ -46,6 +46,7 @@ class Fields:
     color: str | None = None
     shape: str | None = None
     location: str | None = None
+    several: bool | None = None
 
 
 def parse_fields(text: str) -> Fields:
@@ -58,6 +59,10 @@ def parse_fields(text: str) -> Fields:
     values = _from_json(text[:_MAX_TEXT]) or _from_pairs(text[:_MAX_TEXT])
     if not values:
         raise BadReply(f"no field of {', '.join(KEYS)} in the reply {_shorten(text)}", text)
+    return _fields(values, text)
+
+
+def _fields(values: dict[str, str], text: str) -> Fields:
     found = None
     if "found" in values:
         found = _as_bool(values["found"])
@@ -71,6 +76,8 @@ def parse_fields(text: str) -> Fields:
         color=_unless(values["color"], _UNKNOWN) if "color" in values else None,
         shape=_unless(values["shape"], _UNKNOWN) if "shape" in values else None,
         location=_unless(values["location"], _UNKNOWN) if "location" in values else None,
+        # Not worth a second question: who does not say so clearly means one.
+        several=_as_bool(values["several"]) if "several" in values else None,
     )
 
 
@@ -92,33 +99,61 @@ def parse_attributes(text: str) -> Fields:
     return fields
 
 
+def parse_targets(text: str) -> tuple[Fields, ...]:
+    """The fields of a reply that lists targets, in its order: a JSON object each, in an array or one after the other,
+    or a line of "key: value" pairs each. Repetitions are left out, and lists end at 32.
+
+    Raises BadReply, with the raw text, if nothing in it names a target.
+    """
+    if not isinstance(text, str):
+        raise BadReply(f"the reply is {type(text).__name__}, expected text", repr(text))
+    found: dict[Fields, None] = {}
+    values = [_known(value) for value in _objects(text[:_MAX_TEXT], nested=False)]
+    if not any("target" in value for value in values):
+        values = [_from_pairs(line) for line in text[:_MAX_TEXT].splitlines()[:_MAX_OBJECTS]]
+    for value in values:
+        fields = _fields({key: item for key, item in value.items() if key != "found"}, text) if value else Fields()
+        if fields.target:
+            found.setdefault(fields)
+    if not found:
+        raise BadReply(f"no list of targets in the reply {_shorten(text)}", text)
+    return tuple(found)
+
+
 def _from_json(text: str) -> dict[str, str]:
     """The known fields of the first JSON object that has any; an empty dict if there is none."""
-    for value in _objects(text):
-        known: dict[str, str] = {}
-        for key, item in value.items():
-            name = key.strip().lower()
-            name = _ALIASES.get(name, name)
-            if name in KEYS and not isinstance(item, dict):
-                known.setdefault(name, _as_text(item))
-        if known:
-            return known
-    return {}
+    return next((known for value in _objects(text) if (known := _known(value))), {})
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
+def _known(value: dict[str, Any]) -> dict[str, str]:
+    """The known fields of one JSON object."""
+    known: dict[str, str] = {}
+    for key, item in value.items():
+        name = key.strip().lower()
+        name = _ALIASES.get(name, name)
+        if name in KEYS and not isinstance(item, dict):
+            known.setdefault(name, _as_text(item))
+    return known
+
+
+def _objects(text: str, *, nested: bool = True) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a text, at most 32 of them. nested: those inside of others that
+    name a target, too."""
     decoder = json.JSONDecoder()
     start = text.find("{")
     for _ in range(_MAX_OBJECTS):
         if start < 0:
             return
+        end = start + 1
         try:
-            value, _ = decoder.raw_decode(text, start)
+            value, after = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict):
             yield value
-        start = text.find("{", start + 1)
+            if not nested and "target" in _known(value):
+                end = after
+        start = text.find("{", end)
 
 
 def _from_pairs(text: str) -> dict[str, str]:

@@ -14,15 +14,20 @@ PROMPT_FOLDER = Path(__file__).parent / "prompts"
 
 _TEXTS = ("system", "reason", "name", "describe", "fast", "chat")
 _RETRIES = ("name", "describe", "fast")
+_SEVERAL = "several"
 _TURNS = ("reason", "name", "describe", "fast", "chat")
 
 
 @dataclass(frozen=True)
 class PromptStyle:
-    """The user turns of the chain of thought. `{command}` in reason and fast, and `{question}` in chat, are replaced.
+    """The user turns of the chain of thought. `{command}` in reason and fast, `{question}` in chat, and `{max_targets}`
+    in several, are replaced.
 
-    retry: the corrective user turn after a reply that does not parse, by turn (name, describe, fast).
-    max_new_tokens: the longest reply, by turn (reason, name, describe, fast, chat).
+    several: asks for the list of targets, once the model has said that a command means several; "" for a model that
+    cannot make one: then rules find out what is meant (`several.py`). history: the model understands earlier turns;
+    else it never gets them, and rules say what a command refers to (`references.py`).
+    retry: the corrective user turn after a reply that does not parse, by turn (name, describe, fast, several).
+    max_new_tokens: the longest reply, by turn (reason, name, describe, fast, chat, several).
     """
 
     system: str
@@ -33,6 +38,8 @@ class PromptStyle:
     chat: str
     retry: dict[str, str]
     max_new_tokens: dict[str, int]
+    several: str = ""
+    history: bool = True
 
 
 def load_style(name_or_path: str | Path) -> PromptStyle:
@@ -64,13 +71,22 @@ def _checked(data: Any, path: Path) -> PromptStyle:
     for key, slot in (("reason", "{command}"), ("fast", "{command}"), ("chat", "{question}")):
         if slot not in data[key]:
             raise BundleError(f"prompts: {path}: {key!r} does not contain {slot}")
+    several, history = data.get(_SEVERAL, ""), data.get("history", True)
+    if not isinstance(several, str):
+        raise BundleError(f"prompts: {path}: {_SEVERAL!r} is {type(several).__name__}, expected text")
+    if not isinstance(history, bool):
+        raise BundleError(f"prompts: {path}: 'history' is {type(history).__name__}, expected true or false")
+    more = (_SEVERAL,) if several else ()
+    retries, turns = (*_RETRIES, *more), (*_TURNS, *more)
     retry, limits = data.get("retry"), data.get("max_new_tokens")
-    if not isinstance(retry, dict) or not all(isinstance(retry.get(key), str) for key in _RETRIES):
-        raise BundleError(f"prompts: {path}: 'retry' needs a text for each of {', '.join(_RETRIES)}")
-    if not isinstance(limits, dict) or not all(isinstance(limits.get(k), int) and limits[k] > 0 for k in _TURNS):
-        raise BundleError(f"prompts: {path}: 'max_new_tokens' needs a positive number for each of {', '.join(_TURNS)}")
+    if not isinstance(retry, dict) or not all(isinstance(retry.get(key), str) for key in retries):
+        raise BundleError(f"prompts: {path}: 'retry' needs a text for each of {', '.join(retries)}")
+    if not isinstance(limits, dict) or not all(isinstance(limits.get(k), int) and limits[k] > 0 for k in turns):
+        raise BundleError(f"prompts: {path}: 'max_new_tokens' needs a positive number for each of {', '.join(turns)}")
     return PromptStyle(
         **{key: data[key] for key in _TEXTS},
-        retry={key: retry[key] for key in _RETRIES},
-        max_new_tokens={key: limits[key] for key in _TURNS},
+        retry={key: retry[key] for key in retries},
+        max_new_tokens={key: limits[key] for key in turns},
+        several=several,
+        history=history,
     )

@@ -25,7 +25,7 @@ from llavaseg_ros.ros.jobs import Job
 from llavaseg_ros.ros.lifting import Geometry, Lifter
 from llavaseg_ros.ros.sessions import Sessions
 from llavaseg_ros.ros.worker import Policy
-from llavaseg_ros.types import Result, Stage
+from llavaseg_ros.types import Referent, Result, Stage
 
 # Answers on the way are for people: a few a second are enough.
 PARTIAL_ANSWER_PERIOD_S = 0.2
@@ -65,6 +65,7 @@ class Request:
     shape: tuple[int, int] | None = None
     frame: Frame | None = None
     history: list[Message] = field(default_factory=list)
+    last: Referent | None = None
 
 
 @dataclass(frozen=True)
@@ -124,11 +125,13 @@ class CommandRunner:
         limits = self._limits()
         request.frame = self._choose(request, job, limits)
         rgb = self._encode(model, request.frame, request)
-        request.history = self._sessions.history(request.session_id, limits.history_length)
+        request.history, request.last = self._sessions.recall(request.session_id, limits.history_length)
         try:
             result = model.segment(
                 request.text,
                 history=request.history,
+                last=request.last,
+                max_targets=request.max_targets,
                 on_progress=self._progress(request, job, limits.partial_answers),
                 should_cancel=job.should_cancel,
             )
@@ -192,7 +195,8 @@ class CommandRunner:
             found=bool(masks.targets),
             error=messages.error_of(result) if problem is None else (ErrorCode.NO_DEPTH, str(problem)),
         )
-        self._sessions.add(request.session_id, request.text, result.answer)
+        found = Referent.of(result) if masks.targets else None
+        self._sessions.add(request.session_id, request.text, result.answer, found)
         return Outcome(final, masks, request.shape, value.geometry, value.rgb, result)
 
     def _choose(self, request: Request, job: Job, limits: Limits) -> Frame:

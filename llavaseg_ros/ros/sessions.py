@@ -1,38 +1,50 @@
-"""Conversations by name: the earlier turns that go to the model with a new command. Thread-safe, free of rclpy."""
+"""Conversations by name: what was said and found before a new command. Thread-safe, free of rclpy."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
+from dataclasses import dataclass
 
 from llavaseg_ros.reasoning.base import Message
+from llavaseg_ros.types import Referent
 
 MAX_SESSIONS = 64
 MAX_TURNS = 50
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A command, its answer, and the target that was found, None if none was."""
+
+    command: str
+    answer: str
+    target: Referent | None = None
 
 
 class Sessions:
     """Keeps the newest turns of the newest sessions, so that neither many clients nor long talks fill the memory."""
 
     def __init__(self) -> None:
-        self._turns: OrderedDict[str, deque[tuple[str, str]]] = OrderedDict()
+        self._turns: OrderedDict[str, deque[Turn]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def history(self, session_id: str, length: int) -> list[Message]:
-        """The last `length` turns (a command and its answer each) as messages, oldest first."""
+    def recall(self, session_id: str, length: int) -> tuple[list[Message], Referent | None]:
+        """The last `length` turns as messages, oldest first, and the newest target that was found in them."""
         with self._lock:
             turns = list(self._turns.get(session_id, ()))
         recent = turns[-length:] if length > 0 else []
-        return [
+        said = [
             message
-            for command, answer in recent
-            for message in (Message("user", command), Message("assistant", answer))
+            for turn in recent
+            for message in (Message("user", turn.command), Message("assistant", turn.answer))
         ]
+        return said, next((turn.target for turn in reversed(recent) if turn.target is not None), None)
 
-    def add(self, session_id: str, command: str, answer: str) -> None:
+    def add(self, session_id: str, command: str, answer: str, target: Referent | None = None) -> None:
         """Note a finished turn."""
         with self._lock:
-            self._turns.setdefault(session_id, deque(maxlen=MAX_TURNS)).append((command, answer))
+            self._turns.setdefault(session_id, deque(maxlen=MAX_TURNS)).append(Turn(command, answer, target))
             self._turns.move_to_end(session_id)
             while len(self._turns) > MAX_SESSIONS:
                 self._turns.popitem(last=False)

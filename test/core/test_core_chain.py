@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from scripted import ScriptedMLLM
 
 from llavaseg_ros.errors import BadReply, BadRequest, BundleError, Cancelled
 from llavaseg_ros.reasoning.base import ConversationTooLong, Message
 from llavaseg_ros.reasoning.chain import ChainOfThought
-from llavaseg_ros.reasoning.prompt_style import load_style
+from llavaseg_ros.reasoning.prompt_style import PromptStyle, load_style
 from llavaseg_ros.types import Attributes
 
 STYLE = load_style("embedded")
+REMEMBERS = replace(STYLE, history=True)
 REASON = "I see a red mug. You can drink from it."
 NAME = "target: red mug; found: yes; answer: The red mug can be used to drink."
 DESCRIBE = "color: red; shape: cylinder with a handle; location: front left"
 RED_MUG = Attributes("red", "cylinder with a handle", "front left")
 
 
-def think(*replies: str | Exception, mode: str = "cot", command: str = "I am thirsty", **options):
+def think(
+    *replies: str | Exception, mode: str = "cot", command: str = "I am thirsty", style: PromptStyle = STYLE, **options
+):
     mllm = ScriptedMLLM(*replies)
-    return mllm, ChainOfThought(mllm, STYLE, mode).think(command, **options)
+    return mllm, ChainOfThought(mllm, style, mode).think(command, **options)
 
 
 def test_three_turns_in_one_conversation() -> None:
@@ -92,13 +97,17 @@ def test_braces_in_the_command_are_text() -> None:
 
 def test_history_comes_first() -> None:
     history = [Message("user", "hello"), Message("assistant", "hi")]
-    mllm, _ = think(REASON, NAME, DESCRIBE, history=history)
+    mllm, _ = think(REASON, NAME, DESCRIBE, history=history, style=REMEMBERS)
     assert all(asked[:2] == history for asked in mllm.asked)
+    # A model that was never shown an earlier exchange does not get one.
+    mllm, _ = think(REASON, NAME, DESCRIBE, history=history)
+    assert mllm.asked[0] == [Message("user", "I am thirsty")]
 
 
 def test_oldest_history_goes_when_the_context_is_too_small() -> None:
     history = [Message("user", "a"), Message("assistant", "b"), Message("user", "c"), Message("assistant", "d")]
-    mllm, thought = think(REASON, ConversationTooLong("too long"), REASON, NAME, DESCRIBE, history=history)
+    replies = (REASON, ConversationTooLong("too long"), REASON, NAME, DESCRIBE)
+    mllm, thought = think(*replies, history=history, style=REMEMBERS)
     assert thought.found and mllm.asked[-1][:2] == history[2:]
     with pytest.raises(ConversationTooLong):
         think(ConversationTooLong("too long"))
@@ -135,7 +144,7 @@ def test_cancel_between_turns_and_at_tokens() -> None:
 def test_chat_says_what_the_model_says() -> None:
     mllm = ScriptedMLLM("  There are three: {cups}.\n")
     history = [Message("user", "hello"), Message("assistant", "hi")]
-    assert ChainOfThought(mllm, STYLE).chat("How many?", history=history) == "  There are three: {cups}.\n"
+    assert ChainOfThought(mllm, REMEMBERS).chat("How many?", history=history) == "  There are three: {cups}.\n"
     assert mllm.asked == [[*history, Message("user", "How many?")]]
 
 

@@ -68,6 +68,8 @@ class ScriptedPipeline:
     quick: list[bool] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     histories: list[list[Any]] = field(default_factory=list)
+    lasts: list[Any] = field(default_factory=list)
+    limits: list[int] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
     warmed: int = 0
     cancelled: int = 0
@@ -96,6 +98,8 @@ class ScriptedPipeline:
         command: str,
         *,
         history: Any = (),
+        last: Any = None,
+        max_targets: int = 10,
         on_progress: Callable[[Stage, str], None] | None = None,
         should_cancel: Callable[[], bool] | None = None,
     ) -> Result:
@@ -104,6 +108,8 @@ class ScriptedPipeline:
             raise NoImage("set_image was not called")
         self.commands.append(command)
         self.histories.append(list(history))
+        self.lasts.append(last)
+        self.limits.append(max_targets)
         rgb = self.images[-1]
         if self.on_segment is not None:
             result = self.on_segment(command, rgb)
