@@ -11,10 +11,24 @@ from typing import Any
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
-from geometry_msgs.msg import PoseStamped, Transform, TransformStamped
+from geometry_msgs.msg import Transform, TransformStamped
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_harness import Stack, picture, wait_until
+from rgbd_camera import (
+    CENTER,
+    FAR_M,
+    FOCAL,
+    FRAME,
+    HEIGHT,
+    NEAR_M,
+    SETTINGS,
+    WIDTH,
+    Rgbd,
+    calibration,
+    check_nothing,
+    check_place,
+    depth_m,
+)
+from ros_harness import picture, wait_until
 from scripted_pipeline import ScriptedPipeline
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, RegionOfInterest
 from std_msgs.msg import Header
@@ -24,77 +38,6 @@ from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.ros.clouds import cloud, cloud_points
 from llavaseg_ros.ros.convert import depth_mm_to_image, depth_to_image, rgb_to_image
 from llavaseg_ros.srv import SegmentAtPrompt
-
-FRAME = "camera_color_optical_frame"
-HEIGHT, WIDTH, FOCAL = 48, 64, 60.0
-FAR_M, NEAR_M = 1.5, 0.8
-# Where the middle of the red box of `picture` is, at NEAR_M.
-CENTER = ((10 + 9.5 - 31.5) / FOCAL * NEAR_M, (8 + 5.5 - 23.5) / FOCAL * NEAR_M, NEAR_M)
-# Every pixel of the box counts, small as it is.
-SETTINGS = {"geometry__erode_px": 0}
-
-
-def depth_m(near: float = NEAR_M) -> np.ndarray:
-    """float32 [48, 64], m: the red box of `picture` stands before a wall."""
-    depth = np.full((HEIGHT, WIDTH), FAR_M, np.float32)
-    depth[8:20, 10:30] = near
-    return depth
-
-
-def calibration(width: int = WIDTH, height: int = HEIGHT, focal: float = FOCAL) -> CameraInfo:
-    info = CameraInfo(width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
-    info.k = [focal, 0.0, (width - 1) / 2, 0.0, focal, (height - 1) / 2, 0.0, 0.0, 1.0]
-    info.p = [focal, 0.0, (width - 1) / 2, 0.0, 0.0, focal, (height - 1) / 2, 0.0, 0.0, 0.0, 1.0, 0.0]
-    return info
-
-
-class Rgbd:
-    """An RGB-D camera before a Stack. Each `send_*` waits until the node has stored what was sent."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        self.points = stack.record(PointCloud2, "llavaseg/target_points")
-        self.scene = stack.record(PointCloud2, "llavaseg/scene_points")
-        self.poses = stack.record(PoseStamped, "llavaseg/target_pose")
-        for recorder in (self.points, self.scene, self.poses):
-            topic = recorder.subscription.topic_name
-            wait_until(lambda topic=topic: stack.client.count_publishers(topic), what=topic)
-        self._publishers: dict[str, Any] = {}
-
-    def send(self, topic: str, msg: Any) -> Any:
-        store = {
-            "camera_info": self.stack.node.inputs.camera_info,
-            "depth/image": self.stack.node.inputs.depth,
-            "depth/camera_info": self.stack.node.inputs.depth_camera_info,
-        }[topic]
-        if topic not in self._publishers:
-            qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-            self._publishers[topic] = self.stack.client.create_publisher(type(msg), topic, qos)
-        publisher, before = self._publishers[topic], store.count
-
-        def arrived() -> bool:
-            publisher.publish(msg)
-            time.sleep(0.02)
-            return store.count > before
-
-        wait_until(arrived, what=topic)
-        return msg
-
-    def calibrate(self) -> None:
-        self.send("camera_info", calibration())
-        self.send("depth/camera_info", calibration())
-
-    def frame(self, *, depth: np.ndarray | None = None, late_s: float = 0.0, age_s: float = 0.0) -> Image:
-        """A frame and its depth image, stamped late_s after it. Returns the color image."""
-        image = rgb_to_image(picture(), self.stack.header(age_s, FRAME))
-        ns = image.header.stamp.sec * 10**9 + image.header.stamp.nanosec + round(late_s * 1e9)
-        header = Header(frame_id=FRAME)
-        header.stamp.sec, header.stamp.nanosec = divmod(ns, 10**9)
-        self.send("depth/image", depth_to_image(depth_m() if depth is None else depth, header))
-        return self.stack.send_image(message=image)
-
-    def last(self) -> tuple[PointCloud2, PointCloud2, PoseStamped]:
-        return self.points.wait()[-1], self.scene.wait()[-1], self.poses.wait()[-1]
 
 
 @pytest.fixture
@@ -108,22 +51,6 @@ def camera(make_stack: Any) -> Any:
         return rgbd
 
     return make
-
-
-def check_place(pose: PoseStamped, center: tuple[float, float, float] = CENTER, tolerance: float = 0.004) -> None:
-    at = pose.pose.position
-    assert (at.x, at.y, at.z) == pytest.approx(center, abs=tolerance)
-    q = pose.pose.orientation
-    assert math.hypot(q.x, q.y, q.z, q.w) == pytest.approx(1.0)
-
-
-def check_nothing(rgbd: Rgbd, header: Header) -> None:
-    """Empty clouds and a pose of NaN, with the stamp of the new frame."""
-    wait_until(lambda: rgbd.poses.messages and rgbd.poses.messages[-1].header.stamp == header.stamp, what="the pose")
-    points, scene, pose = rgbd.last()
-    assert points.header == scene.header == pose.header == header
-    assert points.width == scene.width == 0
-    assert math.isnan(pose.pose.position.x) and math.isnan(pose.pose.orientation.w)
 
 
 # --- what goes out ---
