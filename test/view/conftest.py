@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ros"))
 
 from fake_backend import NotingBackend, Serve
+from view_room import Room
 
 from llavaseg_ros.view.server import ViewServer
 
@@ -34,3 +35,17 @@ def serve() -> Iterator[Serve]:
     yield make
     for server in servers:
         server.close()
+
+
+@pytest.fixture
+def make_room() -> Iterator[Callable[..., Room]]:
+    """make_room(pipeline=ScriptedPipeline(), **parameters of the viewer) -> a Room that is ready."""
+    rooms: list[Room] = []
+
+    def make(*arguments: Any, **parameters: Any) -> Room:
+        rooms.append(Room(*arguments, **parameters))
+        return rooms[-1]
+
+    yield make
+    for room in rooms:
+        room.close()
