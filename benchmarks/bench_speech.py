@@ -301,6 +301,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--table", type=Path, help="print the tables of such a file, and measure nothing")
+    parser.add_argument("--part", choices=("words", "stops"), help="one half; a file keeps its other half")
     parser.add_argument("--commands", type=int, default=len(COMMANDS), help="use only so many commands")
     args = parser.parse_args()
     if args.table:
@@ -309,19 +310,24 @@ def main() -> int:
     if missing := missing_programs():
         print(f"missing: {' and '.join(missing)} (Debian, Ubuntu: apt install flite espeak-ng)", file=sys.stderr)
         return 1
-    memory = {"before": resident_mb()}
+    results: dict[str, Any] = {}
+    if args.json and args.json.is_file():
+        results = json.loads(args.json.read_text(encoding="utf-8"))
+    before = resident_mb()
     domain = Recognizer(hotwords=domain_hotwords())
-    memory["loaded"] = resident_mb()
-    noises = Noises()
-    results: dict[str, Any] = {"stops": bench_stops(domain, noises)}
-    recognizers = {"domain": domain, "none": Recognizer()}
-    results["words"] = bench_words(recognizers, noises, COMMANDS[: args.commands])
-    memory["after all, with a second model"] = resident_mb()
-    results["memory_mb"] = memory
+    loaded, noises = resident_mb(), Noises()
+    if args.part != "words":
+        results["stops"] = bench_stops(domain, noises)
+    if args.part != "stops":
+        recognizers = {"domain": domain, "none": Recognizer()}
+        results["words"] = bench_words(recognizers, noises, COMMANDS[: args.commands])
+        end = resident_mb()
+        results["memory_mb"] = {"before the model": before, "model loaded": loaded, "two models, at the end": end}
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(tables(results))
+    if "words" in results and "stops" in results:
+        print(tables(results))
     return 0
 
 

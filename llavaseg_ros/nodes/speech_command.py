@@ -126,7 +126,7 @@ class SpeechCommand(Node):
         self._state_topic = self.create_publisher(String, "~/state", LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
         action = str(values["cancel_action"]).strip().rstrip("/")
-        self._cancel = self.create_client(CancelGoal, f"{action}/_action/cancel_goal") if action else None
+        self._cancel: Any = self.create_client(CancelGoal, f"{action}/_action/cancel_goal") if action else None
         self._listener = self._make_listener(source, recognizer)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._diagnose, clock=steady)
@@ -186,12 +186,12 @@ class SpeechCommand(Node):
 
     def _start_when_heard(self) -> None:
         """Start the listener; a recording only when somebody takes the commands."""
-        if self._recording and self._values["wait_for_subscriber"]:
-            if not self._commands_topic.get_subscription_count():
-                if not self._waiting_said:
-                    self._waiting_said = True
-                    self.get_logger().info(f"waiting for a subscriber of {self._commands_topic.topic_name}")
-                return
+        wait = self._recording and self._values["wait_for_subscriber"]
+        if wait and not self._commands_topic.get_subscription_count():
+            if not self._waiting_said:
+                self._waiting_said = True
+                self.get_logger().info(f"waiting for a subscriber of {self._commands_topic.topic_name}")
+            return
         self._start.cancel()
         self._listener.start()
 
@@ -220,17 +220,18 @@ class SpeechCommand(Node):
         self._last = heard
         if heard.text:
             self._heard.publish(String(data=heard.text))
+        what = f"heard {heard.text!r}" if heard.text else f"{heard.end_s - heard.start_s:.1f} s of speech"
         seconds = f" ({heard.transcript.seconds:.1f} s)" if heard.transcript else ""
         if heard.dropped:
             self._counts["dropped"] += 1
-            self.get_logger().info(f"heard {heard.text!r}, not sent: {heard.dropped}{seconds}")
+            self.get_logger().info(f"{what}, not sent: {heard.dropped}{seconds}")
         else:
-            self.get_logger().info(f"heard {heard.text!r}{seconds}")
+            self.get_logger().info(f"{what}{seconds}")
 
     def _on_state(self, state: State, text: str) -> None:
-        news = state is not self._state or text != self._state_text
+        before, old_text = self._state, self._state_text
         self._state, self._state_text = state, text
-        if not news:
+        if state is before and text == old_text:
             return
         self._state_topic.publish(String(data=state.value))
         log = self.get_logger()
@@ -238,7 +239,7 @@ class SpeechCommand(Node):
             log.error(text)
         elif state is State.AWAY:
             log.error(f"{text}; it is looked for again and again")
-        elif state is not State.HEARING:
+        elif State.HEARING not in (state, before) or state is State.ENDED:
             log.info(text)
 
     # --- the executor ---
