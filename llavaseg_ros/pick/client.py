@@ -26,7 +26,7 @@ from llavaseg_ros.geometry import Intrinsics, LiftedScene, lift_masks
 from llavaseg_ros.grasping.quaternion import rotation_of
 from llavaseg_ros.msg import Answer, TargetMask, TargetMaskArray
 from llavaseg_ros.ros.clouds import cloud
-from llavaseg_ros.ros.convert import mask_to_image, to_depth_m, to_rgb
+from llavaseg_ros.ros.convert import mask_to_image, rgb_to_image, to_depth_m, to_rgb
 from llavaseg_ros.ros.messages import duration, stamp_ns
 from llavaseg_ros.ros.qos import LATCHED
 from llavaseg_ros.srv import ExecuteGrasp
@@ -121,10 +121,19 @@ class PickClient(DemoClient):
 
     def ask(self, command: str, view: View, timeout_s: float) -> Segment.Result:
         """Give the node a command about this very frame."""
-        goal = Segment.Goal(
-            text=command, session_id=f"pick {stamp_ns(view.header.stamp)}", image_stamp=view.header.stamp,
-            max_targets=1, want_geometry=True, timeout=duration(timeout_s),
-        )  # fmt: skip
+        session = f"pick {stamp_ns(view.header.stamp)}"
+        goal = Segment.Goal(text=command, session_id=session, image_stamp=view.header.stamp, want_geometry=True)
+        return self._send(goal, timeout_s)
+
+    def ask_about(self, command: str, rgb: np.ndarray, timeout_s: float) -> Segment.Result:
+        """Give the node a command about a picture, uint8 [H, W, 3], in a conversation of its own."""
+        header = Header(stamp=self.node.get_clock().now().to_msg(), frame_id="second_look")
+        session = f"pick {stamp_ns(header.stamp)}"
+        goal = Segment.Goal(text=command, session_id=session, use_image=True, image=rgb_to_image(rgb, header))
+        return self._send(goal, timeout_s)
+
+    def _send(self, goal: Segment.Goal, timeout_s: float) -> Segment.Result:
+        goal.max_targets, goal.timeout = 1, duration(timeout_s)
         sending = self._action.send_goal_async(goal)
         handle: Any = self._wait(lambda: sending.result() if sending.done() else None, 30.0, lambda: "a receipt")
         if not handle.accepted:

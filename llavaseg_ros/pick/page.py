@@ -29,12 +29,15 @@ def write_page(folder: Path, trials: Sequence[Trial], settings: dict[str, Any]) 
             (r.ratio.text(2), "ratio of the two", r.ratio.interval(2)),
             (r.wrong.text(2), "wrong object lifted", r.wrong.interval(2)),
             (r.refused.text(2), "refused", r.refused.interval(2)),
+            (r.once.text(2), "picked without a second look", f"ratio {r.once_ratio.text(2)}"),
+            (r.once_wrong.text(2), "wrong without a second look", r.once_wrong.interval(2)),
         ]  # fmt: skip
     about = ", ".join(f"{name} {value}" for name, value in settings.items() if value not in (None, False))
     body = [
         "<h1>llavaseg pick</h1>",
         '<p class="soft">Simulated picks: a spoken-style command, a mask, its points, a top-down grasp, physics. '
-        "Picked: the thing that was meant, and nothing else, rose by 0.08 m and stayed up. Intervals are of 95 %.</p>",
+        "Picked: the thing that was meant, and nothing else, rose by 0.08 m and stayed up. The command is given twice, "
+        "the second time on the picture a little turned; masks on two things are a refusal. Intervals are of 95 %.</p>",
         f'<p class="soft">{escape(about)}</p>',
         html.tiles(tiles),
         "<h2>By command</h2>",
@@ -67,13 +70,13 @@ def _panel(folder: Path, trial: Trial) -> str:
     cards = []
     for name, title in PICTURES:
         path = folder / "pictures" / f"{trial.number:05d}_{name}.jpg"
-        if path.exists():
+        if path.exists() and not (name == "ours" and trial.acted is not None and trial.acted.refused):
             cards.append(html.card(html.picture(read_rgb(path), title, 360), title, ()))
     lines = [f"table {trial.number}, {trial.kind}, {trial.phrasing.replace('_', '-')} phrasing; meant: {trial.target}"]
-    if trial.ours is not None:
+    if trial.ours is not None and trial.acted is not None:
         lines.append(f"said: {trial.said or 'nothing'}; score {trial.score:.2f}; IoU with the truth {trial.iou:.2f}")
-        good = trial.success(trial.ours)
-        lifted = f" ({', '.join(trial.ours.lifted)})" if trial.ours.lifted else ""
+        good = trial.success(trial.acted)
+        lifted = f" ({', '.join(trial.acted.lifted)})" if trial.acted.lifted else ""
         what = "picked" if good else trial.cause + lifted
         lines.append(f'our mask: <span class="{"good" if good else "bad"}">{escape(what)}</span>')
     good = trial.success(trial.truth)

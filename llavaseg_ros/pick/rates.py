@@ -18,6 +18,7 @@ RESAMPLES = 4000
 class Rates:
     """ours, truth: share of picks that lifted the right thing and nothing else. ratio: ours over truth, over the same
     picks. wrong, truth_wrong: share of picks that lifted something else. refused: share that was not tried with ours.
+    once_...: the same for a robot that does not ask twice.
     """
 
     ours: Figure
@@ -26,6 +27,9 @@ class Rates:
     wrong: Figure
     truth_wrong: Figure
     refused: Figure
+    once: Figure
+    once_ratio: Figure
+    once_wrong: Figure
 
     def as_json(self) -> dict[str, dict[str, float | int | None]]:
         """Each figure as `Figure.as_json`."""
@@ -34,15 +38,19 @@ class Rates:
 
 def rates(trials: Sequence[Trial]) -> Rates:
     """Rates over trials; those of ours are without value where only true masks were tried."""
-    both = [t for t in trials if t.ours is not None]
-    ours = [t.success(t.ours) for t in both if t.ours is not None]
+    both = [(t, t.acted, t.ours) for t in trials if t.acted is not None and t.ours is not None]
+    truth = [t.success(t.truth) for t, _, _ in both]
+    acted, once = [t.success(arm) for t, arm, _ in both], [t.success(arm) for t, _, arm in both]
     return Rates(
-        ours=share(ours),
+        ours=share(acted),
         truth=share(t.success(t.truth) for t in trials),
-        ratio=_ratio(ours, [t.success(t.truth) for t in both]),
-        wrong=share(t.wrong(t.ours) for t in both if t.ours is not None),
+        ratio=_ratio(acted, truth),
+        wrong=share(t.wrong(arm) for t, arm, _ in both),
         truth_wrong=share(t.wrong(t.truth) for t in trials),
-        refused=share(bool(t.ours.refused) for t in both if t.ours is not None),
+        refused=share(bool(arm.refused) for _, arm, _ in both),
+        once=share(once),
+        once_ratio=_ratio(once, truth),
+        once_wrong=share(t.wrong(arm) for t, _, arm in both),
     )
 
 
@@ -82,7 +90,8 @@ def line(trials: Sequence[Trial]) -> str:
         return f"picks: {true}; wrong object {_of(r.truth_wrong)}"
     return (
         f"picks: {_of(r.ours)} with our masks, {true}, ratio {r.ratio.text(2)} ({r.ratio.interval(2)}); "
-        f"wrong object {_of(r.wrong)}, refused {_of(r.refused)}"
+        f"wrong object {_of(r.wrong)}, refused {_of(r.refused)}; "
+        f"without the second look {r.once.text(2)}, ratio {r.once_ratio.text(2)}, wrong object {r.once_wrong.text(2)}"
     )
 
 

@@ -27,6 +27,7 @@ from llavaseg_ros.pick.client import OURS, TRUTH, PickClient, View, pose_arrays
 from llavaseg_ros.pick.commands import choose_command
 from llavaseg_ros.pick.page import write_page
 from llavaseg_ros.pick.rates import line, rates
+from llavaseg_ros.pick.second_look import same_thing, turned, turned_back
 from llavaseg_ros.pick.trials import Arm, Trial, masked_thing, read_trials, write_trials
 
 ROBOT = "llavaseg_ros.nodes.simulated_robot"
@@ -155,9 +156,11 @@ def _trial(options: PickOptions, client: PickClient, number: int) -> Trial:
     keep = _Keeper(options.out, number)
     ours: dict[str, Any] = {}
     if not options.true_masks_only:
+        second = _mask(client.ask_about(dialogue.command, turned(view.rgb), wait))
         view, result = _ask(client, dialogue.command, view, wait)
         min_score = MIN_SCORE if options.min_score is None else options.min_score
         ours = _ours(client, view, result, dialogue.target_id, min_score, wait, keep)
+        ours["agreed"] = same_thing(_mask(result), None if second is None else turned_back(second))
         client.set_out(number, wait)
     true_mask = view.instances == dialogue.target_id
     client.tell_truth(true_mask, common["target"], view)
@@ -197,10 +200,9 @@ def _ours(
     code = ErrorCode(answer.error_code)
     honest = code in (ErrorCode.NONE, ErrorCode.NOT_FOUND)
     out: dict[str, Any] = {"found": answer.found, "answer": answer.text, "error": "" if honest else code.name}
-    mask = None
-    if targets:
+    mask = _mask(result)
+    if mask is not None:
         best = targets[0]
-        mask = np.frombuffer(best.mask.data, np.uint8).reshape(view.instances.shape) > 0
         shared, union = overlap(mask, view.instances == target_id)
         on = masked_thing(mask, view.instances, view.names)
         out |= {"said": best.label, "score": round(best.score, 4), "on": on, "iou": round(shared / max(union, 1), 4)}
@@ -215,6 +217,14 @@ def _ours(
     out["ours"] = Arm(client.execute(plan, wait))
     keep("ours", client.look(wait).rgb)
     return out
+
+
+def _mask(result: Any) -> np.ndarray | None:
+    """The best mask of a result, bool [H, W]; None without one."""
+    if not result.masks.targets:
+        return None
+    msg = result.masks.targets[0].mask
+    return np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.width) > 0
 
 
 def _refusal(out: dict[str, Any], min_score: float) -> str:
@@ -246,7 +256,7 @@ def summary(trial: Trial) -> str:
     """What came of it, in one line."""
     true = "lifted" if trial.success(trial.truth) else trial.truth.refused or "not lifted"
     parts = [f"{trial.target}: with its true mask {true}"]
-    if trial.ours is not None:
-        parts.append(f"with ours {'lifted' if trial.success(trial.ours) else trial.cause}")
+    if trial.acted is not None:
+        parts.append(f"with ours {'lifted' if trial.success(trial.acted) else trial.cause}")
         parts.append(f"said {trial.said or 'nothing'}, score {trial.score:.2f}, IoU {trial.iou:.2f}")
     return " | ".join([*parts, f"{trial.seconds:.1f} s"])

@@ -32,7 +32,8 @@ class Trial:
 
     target: the right thing's name. said: what the model called it. found, score: what the node said. on: the thing that
     most of our mask lies on, "" without one. iou: of our mask with the true one. ours: None when only true masks
-    were tried.
+    were tried. agreed: the second look was of the same thing; where it was not, `ours` tells what the grasp would have
+    come to, for it costs nothing in a simulation.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Trial:
     score: float = 0.0
     on: str = ""
     iou: float = 0.0
+    agreed: bool = True
     seconds: float = 0.0
     things: tuple[str, ...] = field(default=())
 
@@ -57,6 +59,13 @@ class Trial:
         """The other way of `dataclasses.asdict`."""
         arms = {name: Arm.from_json(row[name]) for name in ("ours", "truth")}
         return cls(**{**row, **arms, "things": tuple(row["things"])})
+
+    @property
+    def acted(self) -> Arm | None:
+        """What a robot that asks twice comes to with our mask."""
+        if self.ours is None or self.ours.refused or self.agreed:
+            return self.ours
+        return Arm(refused="the second look was of another thing")
 
     def success(self, arm: Arm) -> bool:
         """The right thing was lifted, and nothing else."""
@@ -69,14 +78,15 @@ class Trial:
     @property
     def cause(self) -> str:
         """Why our mask did not lead to the right thing, in a few words; "" when it did."""
-        if self.ours is None or self.success(self.ours):
+        acted = self.acted
+        if acted is None or self.success(acted):
             return ""
         if not self.found:
             return "refused: the model says it is not there" if not self.error else f"refused: {self.error}"
         aimed = "the right thing" if self.on == self.target else "another thing" if self.on else "the table"
-        if self.ours.refused:
-            return f"refused: {self.ours.refused}, on {aimed}"
-        if self.wrong(self.ours):
+        if acted.refused:
+            return f"refused: {acted.refused}, on {aimed}"
+        if self.wrong(acted):
             return "the wrong thing lifted"
         return f"nothing lifted: the mask was on {aimed}"
 
