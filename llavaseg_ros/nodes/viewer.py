@@ -110,8 +110,7 @@ class Viewer(Node):
     def picture(self, name: str) -> bytes | None:
         """A JPEG: "live", "result" or "depth"."""
         picture = self.pictures.get(name)
-        if name == "depth":
-            self.state.camera.depth_span_m = self.pictures.depth_span_m
+        self.state.camera.depth_span_m, self.state.live_mask = self.pictures.depth_span_m, self.pictures.live_mask
         return picture
 
     def command(self, text: str) -> str:

@@ -23,6 +23,8 @@ JPEG_QUALITY = 82
 # A mask this much older than the newest frame still counts as of now: following needs a few frames' time. It is drawn
 # on its own frame all the same.
 FRESH_S = 0.5
+# What is drawn on the live picture: nothing, the masks on their own frame, or their outline on a newer one.
+NO_MASK, FRESH_MASK, OLD_MASK = "none", "fresh", "old"
 _GROUND = (38, 40, 46)
 _numbers = itertools.count(1)
 
@@ -48,7 +50,8 @@ class Shown:
 
 class ViewPictures:
     """Thread-safe. live: the newest camera frame, with the last masks as what they are there: old. result: the last
-    masks on the frame they belong to. depth: the newest depth image in colors.
+    masks on the frame they belong to. depth: the newest depth image in colors. live_mask: what the last live picture
+    shows of a mask, one of NO_MASK, FRESH_MASK, OLD_MASK.
 
     max_width: of a picture, px. outline_s: how long the outline of an old mask stays on the live picture, s.
     """
@@ -62,6 +65,7 @@ class ViewPictures:
         self._span: tuple[float, float] | None = None
         self._locks = {name: threading.Lock() for name in ("live", "result", "depth")}
         self._done: dict[str, tuple[Any, bytes | None]] = {}
+        self.live_mask = NO_MASK
 
     def show(
         self,
@@ -120,15 +124,18 @@ class ViewPictures:
 
     def _live(self) -> np.ndarray | None:
         frame, shown = self._images.newest, self._shown
+        self.live_mask = NO_MASK
         if frame is None:
             return None
         if shown is None or not shown.masks:
             return self._small(_rgb(frame))
         behind_s = ((frame.stamp_ns or frame.arrived_ns) - shown.time_ns) / NS
         if shown.frame is not None and abs(behind_s) <= FRESH_S and not shown.points:
+            self.live_mask = FRESH_MASK
             return self._small(viz.draw_overlay(_rgb(shown.frame), shown.masks, shown.names))
         if not 0 <= behind_s <= self._outline_s:
             return self._small(_rgb(frame))
+        self.live_mask = OLD_MASK
         return self._small(drawing.draw_old_masks(_rgb(frame), shown.masks, behind_s))
 
     def _result(self) -> np.ndarray | None:

@@ -59,6 +59,7 @@ class ViewState:
         self.node_name = node_name
         self.node, self.camera = NodeStatus(), Camera()
         self.masks: Masks | None = None
+        self.live_mask = "none"
         self.notice = ""
         self.services: dict[str, bool] = {"segment": False, "follow": False, "prompt": False}
         self._records: OrderedDict[str, Record] = OrderedDict()
@@ -206,6 +207,7 @@ class ViewState:
                 "record": last.as_json() if last is not None else None,
                 "follow": node.values.get("follow state", "off") if not silent else "unknown",
                 "services": dict(self.services),
+                "live_mask": self.live_mask,
                 "notice": self.notice,
                 "pictures": dict(self._pictures),
             }

@@ -3,7 +3,6 @@
 import { clickable, forget, offer } from "/pictures.js";
 
 const $ = (id) => document.getElementById(id);
-const FRESH_S = 0.5;  // as the viewer draws it: masks of up to this age count as of now, as in following
 const SILENT_S = 2;   // a camera without a frame for so long is said to be silent
 
 let state = null;
@@ -183,12 +182,12 @@ function tick() {
   $("live-pad").classList.toggle("old", !connected || (cameraOld && silent !== null));
   const maskAge = masks === null ? null : masks.age_s + passed();
   const some = masks !== null && masks.targets.length > 0;
-  const fresh = maskAge !== null && maskAge < FRESH_S + 0.5 && state.follow === "following";
+  const fresh = some && state.live_mask === "fresh" && !cameraOld && connected;  // says the viewer, who drew it
   $("mask-age").textContent = !some ? "" : fresh ? "in the newest frame" : `as of ${age(maskAge)} ago`;
   $("targets").classList.toggle("stale", some && !fresh && maskAge > 15);
   const what = masks === null ? "" : masks.kind === "points" ? "your points" : masks.command;
-  $("result-note").textContent = masks === null ? "" : `${fresh ? "following" : `frame from ${age(maskAge)} ago`} · ${what}`;
-  $("live-note").textContent = !some ? "" : fresh ? "mask of this frame" : "dashed: the last mask, not of this frame";
+  $("result-note").textContent = masks === null ? "" : `frame from ${age(maskAge)} ago · ${what}`;
+  $("live-note").textContent = fresh ? "mask of this frame" : state.live_mask === "old" ? "dashed: the last mask, not of this frame" : "";
   if (record !== null && record.status === "running") showStages();
 }
 
