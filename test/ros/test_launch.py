@@ -29,7 +29,7 @@ from rclpy.node import Node
 from llavaseg_ros.nodes.parameters import SPECS
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("llavaseg.launch.py", "demo.launch.py", "view.launch.py")
+FILES = ("llavaseg.launch.py", "demo.launch.py", "view.launch.py", "pick.launch.py")
 DOMAIN = "79"
 
 
