@@ -129,6 +129,10 @@ class BagJob:
         """Frames that an earlier run has done."""
         return self._state.counts.frames
 
+    def release(self) -> None:
+        """Let another process, or another job, have this bag."""
+        self._segments.release()
+
     def run(self, model: Any, on_frame: OnFrame | None = None) -> Summary:
         """Do what is left, and write the new bag. model: has the methods of `LLaVASeg`; None does if `done`.
 

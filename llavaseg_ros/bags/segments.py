@@ -157,6 +157,15 @@ class Segments:
         path.parent.mkdir(exist_ok=True)
         return path
 
+    def release(self) -> None:
+        """Let another run have the folder; one that holds no work yet is removed."""
+        if self._locked is None:
+            return
+        if not self._done and self._writer is None:
+            self.remove()
+        self._locked.close()
+        self._locked = None
+
     def remove(self) -> None:
         """Throw the folder away."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,14 +111,69 @@ def run(args: argparse.Namespace) -> int:
         _args.say("--workers: Ray is not installed (pip install 'llavaseg_ros[ray]'); one bag after the other")
         workers = 1
     if workers > 1:
-        from llavaseg_ros.bags.parallel import annotate_parallel
-
-        paths = [bag for bag in args.bags if bag not in failed]
-        del jobs  # their locks
-        failed += annotate_parallel(paths, args, options, workers, tell)
+        failed += annotate_many([bag for bag in args.bags if bag not in failed], jobs, args, options, workers)
     else:
         failed += annotate_each(jobs, args)
     return 1 if failed else 0
+
+
+def annotate_many(
+    bags: list[Path], jobs: list[BagJob], args: argparse.Namespace, options: Options, workers: int
+) -> list[Path]:
+    """Several bags at a time on Ray. Returns those that failed."""
+    from tqdm import tqdm
+
+    from llavaseg_ros.bags.parallel import annotate_parallel
+
+    if args.device.startswith("cuda:"):
+        raise _args.CliError(f"--device {args.device} with --workers: Ray gives out the GPUs; give --device cuda")
+    failed: list[Path] = []
+    for job in jobs:  # checked; from here on each belongs to its worker
+        job.release()
+    _args.say(f"starting {workers} workers on Ray, each loads {args.model!r} ...")
+    with tqdm(unit="frame", dynamic_ncols=True, mininterval=0.5) as bar:
+
+        def moved(done: int, expected: int) -> None:
+            bar.total = expected
+            bar.update(done - bar.n)
+
+        def ended(bag: Path, outcome: Summary | str) -> None:
+            with bar.external_write_mode():
+                if isinstance(outcome, str):
+                    _args.say(f"{bag}: {outcome}")
+                if isinstance(outcome, str) or not tell(outcome):
+                    failed.append(bag)
+
+        annotate_parallel(
+            bags,
+            args.out,
+            options,
+            workers,
+            partial(load_pipeline, str(args.model), args.device, args.mode, workers),
+            restart=args.restart,
+            gpu=wants_gpu(args.device),
+            on_frames=moved,
+            on_done=ended,
+        )
+    return failed
+
+
+def load_pipeline(model: str, device: str, mode: str, workers: int) -> Any:
+    """In a worker: the model, with its share of the machine's cores."""
+    from llavaseg_ros.device import usable_cores, use_cpu_threads
+    from llavaseg_ros.pipeline import LLaVASeg
+
+    use_cpu_threads(max(1, usable_cores() // workers))
+    return LLaVASeg.from_pretrained(model, device=device, mode=mode)
+
+
+def wants_gpu(device: str) -> bool:
+    """Whether a model on this device takes a GPU of this machine."""
+    if device != "auto":
+        return device.startswith("cuda")
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def options_of(args: argparse.Namespace) -> Options:

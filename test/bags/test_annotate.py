@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -237,6 +238,21 @@ def test_two_bags_of_one_name_are_refused(tmp_path: Path, capsys: pytest.Capture
     bags = [str(camera_bag(tmp_path / place / "bag", 1)) for place in ("a", "b")]
     assert cli.main(["annotate", *bags, "--command", "x", "--out", str(tmp_path)]) == 1
     assert "would both become" in capsys.readouterr().err
+
+
+def test_without_ray_workers_come_one_after_the_other(
+    tmp_path: Path,
+    scripted: ScriptedPipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else find(name))
+    bags = [str(camera_bag(tmp_path / name, 2)) for name in ("a", "b")]
+    assert cli.main(["annotate", *bags, "--command", "x", "--out", str(tmp_path / "out"), "--workers", "2"]) == 0
+    said = capsys.readouterr()
+    assert "Ray is not installed (pip install 'llavaseg_ros[ray]'); one bag after the other" in said.err
+    assert said.out.count("2 frames, 2 masks") == 2
 
 
 @pytest.mark.parametrize(
