@@ -107,15 +107,17 @@ class SeveralRule:
         said = self._after(after)
         if said is None:
             return None
-        place, color = said
-        words = [word for word in phrase if word not in self.colors and word not in self._empty]
-        colors = {self.colors[word] for word in phrase if word in self.colors and word != phrase[-1]}
-        if len(colors) > 1 or not (words or phrase[-1] in self.colors):
+        place, color, after = said
+        *before, last = phrase
+        colors = {self.colors[word] for word in before if word in self.colors} | ({color} if color else set())
+        if len(colors) > 1:
             return None
-        noun = " ".join(words) or phrase[-1]
+        color = next(iter(colors), "")
+        words = [word for word in before if word not in self.colors and word not in self._empty] + [last]
         number = self._numbers[start["number"]] if start["number"] else None
-        single = " ".join([text[: start.start()].strip(), "the", *phrase, after]).strip()
-        return Several(single, noun, next(iter(colors), color), place, number)
+        request = text[: start.start()].replace("where are", "where is")
+        single = " ".join(f"{request} the {color} {' '.join(words)} {after}".split())
+        return Several(single, " ".join(words), color, place, number)
 
     def kinds(self, noun: str, known: Iterable[str]) -> frozenset[str]:
         """The kinds that a noun means, of those that a model knows by name; empty if it names none of them.
@@ -149,14 +151,17 @@ class SeveralRule:
             return f"{word[:-3]}y"
         return word[:-2] if word.endswith(_SIBILANTS) else word[:-1]
 
-    def _after(self, text: str) -> tuple[str, str] | None:
-        """Place and color that the words after the noun phrase say; None if they say something else."""
-        place = color = ""
+    def _after(self, text: str) -> tuple[str, str, str] | None:
+        """Place and color that the words after the noun phrase say, and the words without that of the color; None if
+        they say something else."""
+        rest, place, color = text, "", ""
         for words in sorted([*self._places, *self._colored], key=len, reverse=True):
-            if re.search(rf"\b{words}\b", text):
-                text = re.sub(rf"\b{words}\b", " ", text, count=1)
-                place, color = place or self._places.get(words, ""), color or self._colored.get(words, "")
-        return None if self._harmless.sub("", " ".join(text.split())).strip() else (place, color)
+            if re.search(rf"\b{words}\b", rest):
+                rest = re.sub(rf"\b{words}\b", " ", rest, count=1)
+                place = place or self._places.get(words, "")
+                if words in self._colored:
+                    color, text = self._colored[words], text.replace(words, "")
+        return None if self._harmless.sub("", " ".join(rest.split())).strip() else (place, color, text)
 
 
 def plain_words(text: str) -> str:
