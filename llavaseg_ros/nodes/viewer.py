@@ -30,7 +30,7 @@ from llavaseg_ros.ros.process import run_node
 from llavaseg_ros.ros.qos import DIAGNOSTICS, LATCHED, NO_SUBSCRIPTION_EVENTS, SENSOR
 from llavaseg_ros.ros.view_commands import ViewCommands
 from llavaseg_ros.ros.view_pictures import ViewPictures
-from llavaseg_ros.view.records import target_json
+from llavaseg_ros.view.records import Picture, target_json
 from llavaseg_ros.view.server import ViewServer
 from llavaseg_ros.view.state import Masks, ViewState
 
@@ -107,10 +107,10 @@ class Viewer(Node):
 
     # --- what the page asks for ---
 
-    def picture(self, name: str) -> bytes | None:
-        """A JPEG: "live", "result" or "depth"."""
+    def picture(self, name: str) -> Picture | None:
+        """ "live", "result" or "depth"."""
         picture = self.pictures.get(name)
-        self.state.camera.depth_span_m, self.state.live_mask = self.pictures.depth_span_m, self.pictures.live_mask
+        self.state.camera.depth_span_m = self.pictures.depth_span_m
         return picture
 
     def command(self, text: str) -> str:
@@ -137,7 +137,7 @@ class Viewer(Node):
         self.pictures.show([response.target.mask], ["points"], stamp, points=pixels, labels=labels)
         found = target_json(response.target) | {"label": "at the points"}
         self.state.set_masks(Masks("", "", [found], self.pictures.age_s, kind="points"))
-        self.state.new_picture("result")
+        self.state.new_picture("result", "live")
 
     # --- what ROS brings ---
 
@@ -168,7 +168,7 @@ class Viewer(Node):
             return
         targets = [target_json(target) for target in msg.targets]
         self.state.set_masks(Masks(msg.command_id, msg.command, targets, self.pictures.age_s))
-        self.state.new_picture("result")
+        self.state.new_picture("result", "live")
         if self._markers is not None:
             self._markers.publish(target_markers(msg))
 

@@ -18,13 +18,12 @@ from llavaseg_ros.ros.cdr import RawMessage
 from llavaseg_ros.ros.convert import image_to_rgb, to_depth_m, to_rgb
 from llavaseg_ros.ros.freshness import NS, Frame, FrameStore
 from llavaseg_ros.view import drawing
+from llavaseg_ros.view.records import FRESH_MASK, NO_MASK, OLD_MASK, Picture
 
 JPEG_QUALITY = 82
 # A mask this much older than the newest frame still counts as of now: following needs a few frames' time. It is drawn
 # on its own frame all the same.
 FRESH_S = 0.5
-# What is drawn on the live picture: nothing, the masks on their own frame, or their outline on a newer one.
-NO_MASK, FRESH_MASK, OLD_MASK = "none", "fresh", "old"
 _GROUND = (38, 40, 46)
 _numbers = itertools.count(1)
 
@@ -50,8 +49,7 @@ class Shown:
 
 class ViewPictures:
     """Thread-safe. live: the newest camera frame, with the last masks as what they are there: old. result: the last
-    masks on the frame they belong to. depth: the newest depth image in colors. live_mask: what the last live picture
-    shows of a mask, one of NO_MASK, FRESH_MASK, OLD_MASK.
+    masks on the frame they belong to. depth: the newest depth image in colors.
 
     max_width: of a picture, px. outline_s: how long the outline of an old mask stays on the live picture, s.
     """
@@ -64,8 +62,8 @@ class ViewPictures:
         self._shown: Shown | None = None
         self._span: tuple[float, float] | None = None
         self._locks = {name: threading.Lock() for name in ("live", "result", "depth")}
-        self._done: dict[str, tuple[Any, bytes | None]] = {}
-        self.live_mask = NO_MASK
+        self._done: dict[str, tuple[Any, Picture | None]] = {}
+        self._live_mask = NO_MASK
 
     def show(
         self,
@@ -104,8 +102,8 @@ class ViewPictures:
         """Seconds since the image of the last masks; 0 without any."""
         return max(0.0, (self._now_ns() - self._shown.time_ns) / NS) if self._shown is not None else 0.0
 
-    def get(self, name: str) -> bytes | None:
-        """A JPEG, or None when there is nothing to show. Drawn once, however many ask."""
+    def get(self, name: str) -> Picture | None:
+        """A picture, or None when there is nothing to show. Drawn once, however many ask."""
         draw = {"live": self._live, "result": self._result, "depth": self._depth_picture}[name]
         with self._locks[name]:
             key = self._key(name)
@@ -114,7 +112,9 @@ class ViewPictures:
                     rgb = draw()
                 except LLaVASegError:  # a frame that cannot be read: the node reports it
                     rgb = None
-                self._done[name] = (key, None if rgb is None else self._jpeg(rgb))
+                mask = self._live_mask if name == "live" else FRESH_MASK if name == "result" else NO_MASK
+                picture = None if rgb is None else Picture(jpeg_bytes(rgb, quality=JPEG_QUALITY), mask)
+                self._done[name] = (key, picture)
             return self._done[name][1]
 
     def _key(self, name: str) -> Any:
@@ -124,18 +124,18 @@ class ViewPictures:
 
     def _live(self) -> np.ndarray | None:
         frame, shown = self._images.newest, self._shown
-        self.live_mask = NO_MASK
+        self._live_mask = NO_MASK
         if frame is None:
             return None
         if shown is None or not shown.masks:
             return self._small(_rgb(frame))
         behind_s = ((frame.stamp_ns or frame.arrived_ns) - shown.time_ns) / NS
         if shown.frame is not None and abs(behind_s) <= FRESH_S and not shown.points:
-            self.live_mask = FRESH_MASK
+            self._live_mask = FRESH_MASK
             return self._small(viz.draw_overlay(_rgb(shown.frame), shown.masks, shown.names))
         if not 0 <= behind_s <= self._outline_s:
             return self._small(_rgb(frame))
-        self.live_mask = OLD_MASK
+        self._live_mask = OLD_MASK
         return self._small(drawing.draw_old_masks(_rgb(frame), shown.masks, behind_s))
 
     def _result(self) -> np.ndarray | None:
@@ -183,10 +183,6 @@ class ViewPictures:
             return rgb
         size = (self._max_width, max(1, round(height * self._max_width / width)))
         return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
-
-    @staticmethod
-    def _jpeg(rgb: np.ndarray) -> bytes:
-        return jpeg_bytes(rgb, quality=JPEG_QUALITY)
 
 
 def _rgb(frame: Frame) -> np.ndarray:

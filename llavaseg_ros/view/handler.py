@@ -112,10 +112,12 @@ class Handler(BaseHTTPRequestHandler):
         self._head(303, [("Location", "/"), ("Set-Cookie", self.server.gate.set_cookie()), ("Content-Length", "0")])
 
     def _picture(self, name: str) -> None:
-        jpeg = self.server.backend.picture(name)
-        if jpeg is None:
+        picture = self.server.backend.picture(name)
+        if picture is None:
             raise Refused(404, f"there is no picture {name!r} yet")
-        self._send(jpeg, "image/jpeg")
+        size = str(len(picture.jpeg))
+        self._head(200, [("Content-Type", "image/jpeg"), ("Content-Length", size), ("X-Mask", picture.mask)])
+        self.wfile.write(picture.jpeg)
 
     def _events(self) -> None:
         """Server-sent events, until the client or the server goes: pictures, state, history."""

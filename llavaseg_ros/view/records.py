@@ -12,6 +12,18 @@ from llavaseg_ros.view.words import CALM, in_words
 RUNNING, DONE, FAILED, CANCELED = "running", "done", "failed", "canceled"
 
 
+# What a picture shows of the last masks: nothing, them on their own frame, or their outline on a newer one.
+NO_MASK, FRESH_MASK, OLD_MASK = "none", "fresh", "old"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A JPEG, and what it shows of the last masks."""
+
+    jpeg: bytes
+    mask: str = NO_MASK
+
+
 @dataclass
 class StageTime:
     """One stage of a command: seconds since the goal was accepted. until_s is None while the stage lasts."""

@@ -19,6 +19,7 @@ from http.server import ThreadingHTTPServer
 from typing import Any, Protocol
 
 from llavaseg_ros.errors import LLaVASegError
+from llavaseg_ros.view.records import Picture
 from llavaseg_ros.view.security import Gate
 from llavaseg_ros.view.state import ViewState
 
@@ -39,8 +40,8 @@ class Backend(Protocol):
 
     state: ViewState
 
-    def picture(self, name: str) -> bytes | None:
-        """A JPEG: "live", "result" or "depth"; None when there is none."""
+    def picture(self, name: str) -> Picture | None:
+        """ "live", "result" or "depth"; None when there is none."""
 
     def command(self, text: str) -> str:
         """Send a command; returns its id."""

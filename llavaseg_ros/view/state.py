@@ -59,7 +59,6 @@ class ViewState:
         self.node_name = node_name
         self.node, self.camera = NodeStatus(), Camera()
         self.masks: Masks | None = None
-        self.live_mask = "none"
         self.notice = ""
         self.services: dict[str, bool] = {"segment": False, "follow": False, "prompt": False}
         self._records: OrderedDict[str, Record] = OrderedDict()
@@ -150,10 +149,11 @@ class ViewState:
             self.notice = text
             self._touch()
 
-    def new_picture(self, name: str) -> None:
-        """There is another picture to fetch under this name."""
+    def new_picture(self, *names: str) -> None:
+        """There are other pictures to fetch under these names."""
         with self._changed:
-            self._pictures[name] = self._pictures.get(name, 0) + 1
+            for name in names:
+                self._pictures[name] = self._pictures.get(name, 0) + 1
             self.version += 1
             self._changed.notify_all()
 
@@ -207,7 +207,6 @@ class ViewState:
                 "record": last.as_json() if last is not None else None,
                 "follow": node.values.get("follow state", "off") if not silent else "unknown",
                 "services": dict(self.services),
-                "live_mask": self.live_mask,
                 "notice": self.notice,
                 "pictures": dict(self._pictures),
             }

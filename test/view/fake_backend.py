@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llavaseg_ros.errors import ModelNotReady
+from llavaseg_ros.view.records import Picture
 from llavaseg_ros.view.server import ViewServer
 from llavaseg_ros.view.state import ViewState
 
@@ -25,8 +26,8 @@ class NotingBackend:
     calls: list[Any] = field(default_factory=list)
     pictures: dict[str, bytes] = field(default_factory=lambda: {"live": JPEG})
 
-    def picture(self, name: str) -> bytes | None:
-        return self.pictures.get(name)
+    def picture(self, name: str) -> Picture | None:
+        return Picture(self.pictures[name], "old") if name in self.pictures else None
 
     def command(self, text: str) -> str:
         if text == "nobody":

@@ -101,7 +101,12 @@ def test_a_person_asks_and_sees(make_room: MakeRoom, open_page: Open, tmp_path: 
     tinted = screenshot(page, tmp_path / "page.png")[y - 4 : y + 4, x - 4 : x + 4].mean((0, 1))
     assert np.abs(tinted - (220, 20, 30)).max() > 20  # the mask's tint over the thing
     assert tinted[2] > 50
+    expect(page.locator("#live-note")).to_have_text(re.compile("^(mask of this frame|$)"))
+    room.send_image(picture(240, 320, (100, 80, 60, 50)))
+    room.send_image(picture(240, 320, (100, 80, 60, 50)))
+    expect(page.locator("#live-note")).to_have_text(re.compile("^dashed: the last mask"))
     ask(page, "the banana")
+    expect(page.locator("#live-note")).to_have_text("")
     expect(page.locator("#error-name")).to_have_text("NOT_FOUND")
     expect(page.locator("#targets")).to_have_text("No target.")
     # A click in the history brings the command back.

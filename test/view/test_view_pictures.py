@@ -50,9 +50,16 @@ class Scene:
         self.pictures.show([mask_to_image(mask, header(stamp_ns)) for mask in masks], names, stamp_ns, **arguments)
 
     def get(self, name: str) -> np.ndarray:
-        data = self.pictures.get(name)
-        assert data is not None
-        return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))[:, :, ::-1].astype(int)
+        shown = self.pictures.get(name)
+        assert shown is not None
+        rgb = np.asarray(cv2.imdecode(np.frombuffer(shown.jpeg, np.uint8), cv2.IMREAD_COLOR))[:, :, ::-1]
+        return rgb.astype(int)
+
+    @property
+    def live_mask(self) -> str:
+        shown = self.pictures.get("live")
+        assert shown is not None
+        return shown.mask
 
 
 def share_changed(picture_now: np.ndarray, rgb: np.ndarray, region: np.ndarray) -> float:
@@ -73,7 +80,7 @@ def test_a_mask_of_the_newest_frame_is_drawn_in_full() -> None:
     scene.show(T0, mask)
     for name in ("live", "result"):
         assert share_changed(scene.get(name), rgb, inside(mask)) > 0.9, name
-    assert scene.pictures.live_mask == "fresh"
+    assert scene.live_mask == "fresh"
 
 
 def test_a_mask_that_lags_a_little_is_drawn_on_its_own_frame() -> None:
@@ -95,7 +102,7 @@ def test_an_old_mask_is_a_dashed_outline_with_its_age_on_the_new_frame() -> None
     scene.show(T0, mask)
     rgb = scene.frame(T0 + 3 * NS, red=None)
     live = scene.get("live")
-    assert scene.pictures.live_mask == "old"
+    assert scene.live_mask == "old"
     assert share_changed(live, rgb, inside(mask)) == 0.0  # no tint, and the new frame under it
     rim = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5))).astype(bool) & ~inside(mask, 2)
     assert 0.15 < share_changed(live, rgb, rim) < 0.85  # dashes
@@ -111,7 +118,7 @@ def test_after_a_while_the_outline_goes_too() -> None:
     scene.show(T0, red_mask(scene.frame(T0)))
     rgb = scene.frame(T0 + 11 * NS, red=None)
     assert share_changed(scene.get("live"), rgb, np.ones(SIZE, bool)) == 0.0
-    assert scene.pictures.live_mask == "none"
+    assert scene.live_mask == "none"
 
 
 def test_no_target_takes_the_last_outline_away() -> None:

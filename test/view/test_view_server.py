@@ -52,6 +52,7 @@ def test_pictures(serve: Serve) -> None:
     server = serve()
     reply = request(server, "GET", "/frame/live.jpg?v=3")
     assert (reply.status, reply.body, reply.headers["content-type"]) == (200, JPEG, "image/jpeg")
+    assert reply.headers["x-mask"] == "old"
     assert request(server, "GET", "/frame/depth.jpg").status == 404
 
 

@@ -24,6 +24,7 @@ async function pull(name) {
     if (reply.ok) {
       const before = image.src;
       image.src = URL.createObjectURL(await reply.blob());
+      image.dataset.mask = reply.headers.get("X-Mask");  // what the viewer has drawn: none, fresh or old
       await image.decode().catch(() => {});
       if (image.naturalHeight) image.style.setProperty("--aspect", image.naturalWidth / image.naturalHeight);
       if (before.startsWith("blob:")) URL.revokeObjectURL(before);

@@ -182,12 +182,12 @@ function tick() {
   $("live-pad").classList.toggle("old", !connected || (cameraOld && silent !== null));
   const maskAge = masks === null ? null : masks.age_s + passed();
   const some = masks !== null && masks.targets.length > 0;
-  const fresh = some && state.live_mask === "fresh" && !cameraOld && connected;  // says the viewer, who drew it
+  const fresh = some && $("live").dataset.mask === "fresh" && !cameraOld && connected;
   $("mask-age").textContent = !some ? "" : fresh ? "in the newest frame" : `as of ${age(maskAge)} ago`;
   $("targets").classList.toggle("stale", some && !fresh && maskAge > 15);
   const what = masks === null ? "" : masks.kind === "points" ? "your points" : masks.command;
   $("result-note").textContent = masks === null ? "" : `frame from ${age(maskAge)} ago · ${what}`;
-  $("live-note").textContent = fresh ? "mask of this frame" : state.live_mask === "old" ? "dashed: the last mask, not of this frame" : "";
+  $("live-note").textContent = fresh ? "mask of this frame" : $("live").dataset.mask === "old" ? "dashed: the last mask, not of this frame" : "";
   if (record !== null && record.status === "running") showStages();
 }
 
