@@ -82,7 +82,7 @@ class BagLifter:
                 store.put(raw, 0, 0)
         self._depth.clear()
         if frame.depth is not None:
-            self._depth.put(_Depth(frame.depth.data, frame.depth.type), frame.depth_stamp_ns, 0)
+            self._depth.put(DepthMessage(frame.depth.data, frame.depth.type), frame.depth_stamp_ns, 0)
 
     def lift(
         self, masks: TargetMaskArray, segments: Sequence[Segment], rgb: np.ndarray, *, scene: bool = False
@@ -91,7 +91,7 @@ class BagLifter:
         return self._lifter.lift(masks, segments, rgb, scene=scene)
 
 
-class _Depth(RawMessage):
+class DepthMessage(RawMessage):
     """A depth image that may be compressed; it is decoded when a mask is there to be lifted."""
 
     def fields(self) -> Any:
