@@ -191,7 +191,11 @@ def main() -> None:
         people = [Person(scene, random.Random(f"{SEED}/{number}/{who}")) for who in range(2)]
         model.set_image(read_rgb(args.scenes / scene["image"]))
         ids = read_ids(args.scenes / scene["instances"])
-        rows += list(talk(model, people, ids, Sessions(), scripted=args.scripted))
+        spoken = list(talk(model, people, ids, Sessions(), scripted=args.scripted))
+        rows += spoken
+        if args.turns:
+            with args.turns.open("a" if number else "w", encoding="utf-8") as file:
+                file.writelines(json.dumps(row) + "\n" for row in spoken)
     total = summary(rows)
     print(aligned([("turn", "right"), *((str(n), f"{v:.3f}") for n, v in enumerate(total["by_turn"], 1))]))
     print()
@@ -202,8 +206,6 @@ def main() -> None:
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(total, indent=1) + "\n", encoding="utf-8")
-    if args.turns:
-        args.turns.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 if __name__ == "__main__":
