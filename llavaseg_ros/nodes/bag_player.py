@@ -23,7 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from llavaseg_ros.bags.lifting import DepthMessage
 from llavaseg_ros.bags.reading import BagMessage, open_bag
 from llavaseg_ros.bags.topics import IMAGE_TYPES, choose_topics
-from llavaseg_ros.errors import LLaVASegError
+from llavaseg_ros.errors import BadRequest, LLaVASegError
 from llavaseg_ros.msg import Command
 from llavaseg_ros.nodes.parameters import Spec, describe
 from llavaseg_ros.ros.cdr import RawMessage, read_stamp_ns, with_stamp
@@ -57,6 +57,8 @@ class BagPlayer(Node):
             self.declare_parameter(spec.name, spec.default, describe(spec))
         values = {spec.name: self.get_parameter(spec.name).value for spec in SPECS}
         self._rate, self._loop = values["rate"], values["loop"]
+        if not values["bag"]:
+            raise BadRequest("parameter bag is empty; expected a rosbag2 folder, an .mcap or a .db3 file")
         self._bag = open_bag(Path(values["bag"]))
         chosen = ("image", "camera_info", "depth", "depth_camera_info")
         self._topics = choose_topics(self._bag, **{name: values[name] for name in chosen})
