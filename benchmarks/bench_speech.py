@@ -16,7 +16,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,22 +98,54 @@ def processor_s(function: Callable[[], Any]) -> tuple[Any, float]:
     return function(), time.process_time() - before
 
 
-def bench_words(recognizers: dict[str, Recognizer], noises: Noises, commands: tuple[str, ...]) -> list[dict[str, Any]]:
+def share_encoder(recognizers: Sequence[Recognizer]) -> None:
+    """Encode an utterance once for all recognizers: hotwords only change what the decoder does with it."""
+    encode, last = recognizers[0]._model.encode, {}
+
+    def encode_once(features: np.ndarray) -> Any:
+        key = features.tobytes()
+        if key not in last:
+            last.clear()
+            last[key] = encode(features)
+        return last[key]
+
+    for recognizer in recognizers:
+        recognizer._model.encode = encode_once
+
+
+def bench_times(recognizers: dict[str, Recognizer]) -> dict[str, Any]:
+    """Processor seconds of a command, detection and recognition, on ten clips without noise."""
+    seconds: dict[str, list[float]] = {name: [] for name in recognizers}
+    vad, audio_s = [], []
+    for index, text in enumerate(COMMANDS[:10]):
+        clip = np.concatenate([silence(1.0), say(BENCH_VOICES[index % len(BENCH_VOICES)], text), silence(1.0)])
+        found, spent = processor_s(lambda clip=clip: find_utterances(clip))
+        vad.append(spent)
+        audio_s.append(len(clip) / SAMPLE_RATE_HZ)
+        for name, recognizer in recognizers.items():
+            seconds[name].append(processor_s(lambda f=found, r=recognizer: [r.transcribe(u.audio) for u in f])[1])
+    return {
+        "command_s": {name: statistics.median(values) for name, values in seconds.items()},
+        "real_time_factor": {name: (sum(values) + sum(vad)) / sum(audio_s) for name, values in seconds.items()},
+        "detection_s_per_s": sum(vad) / sum(audio_s),
+    }
+
+
+def bench_words(
+    recognizers: dict[str, Recognizer], noises: Noises, conditions: Sequence[str], commands: Sequence[str]
+) -> list[dict[str, Any]]:
     """One record for each clip, condition and recognizer."""
     records = []
-    for condition in CONDITIONS:
+    for condition in conditions:
         for index, (voice, text) in enumerate((voice, text) for voice in BENCH_VOICES for text in commands):
             clip = np.concatenate([silence(1.0), say(voice, text), silence(1.0)])
-            noisy = noises(clip, condition, index)
-            found, vad_s = processor_s(lambda noisy=noisy: find_utterances(noisy))
-            for name, recognizer in recognizers.items():
-                heard: list[Transcript] = []
-                seconds = 0.0
-                for utterance in found:
-                    transcript, spent = processor_s(lambda u=utterance, r=recognizer: r.transcribe(u.audio))
-                    heard.append(transcript)
-                    seconds += spent
-                said = " ".join(transcript.text for transcript in heard)
+            found = find_utterances(noises(clip, condition, index))
+            heard: dict[str, list[Transcript]] = {name: [] for name in recognizers}
+            for utterance in found:
+                for name, recognizer in recognizers.items():
+                    heard[name].append(recognizer.transcribe(utterance.audio))
+            for name, transcripts in heard.items():
+                said = " ".join(transcript.text for transcript in transcripts)
                 errors, words = word_errors(text, said)
                 records.append(
                     {
@@ -125,12 +157,9 @@ def bench_words(recognizers: dict[str, Recognizer], noises: Noises, commands: tu
                         "errors": errors,
                         "words": words,
                         "utterances": len(found),
-                        "avg_logprob": min((t.avg_logprob for t in heard), default=None),
-                        "no_speech_prob": max((t.no_speech_prob for t in heard), default=None),
-                        "repetition": max((t.repetition for t in heard), default=None),
-                        "audio_s": len(clip) / SAMPLE_RATE_HZ,
-                        "processor_s": seconds,
-                        "vad_s": vad_s,
+                        "avg_logprob": min((t.avg_logprob for t in transcripts), default=None),
+                        "no_speech_prob": max((t.no_speech_prob for t in transcripts), default=None),
+                        "repetition": max((t.repetition for t in transcripts), default=None),
                     }
                 )
         mean = {name: _error_rate([r for r in records if _is(r, condition, name)]) for name in recognizers}
@@ -276,11 +305,10 @@ def tables(results: dict[str, Any]) -> str:
     lines += ["", f"glance: {results['stops']['glance_processor_s'] * 1e3:.0f} ms of processor"]
     real = sorted(delay for delay in results["stops"]["real_time_delays_s"] if delay is not None)
     lines.append(f"delay of the clock: median {statistics.median(real):.2f} s, worst {real[-1]:.2f} s, of {len(real)}")
+    times = results["times"]
     for name in ("none", "domain"):
-        own = [r for r in records if r["hotwords"] == name and r["utterances"]]
-        seconds = statistics.median(r["processor_s"] for r in own)
-        factor = sum(r["processor_s"] + r["vad_s"] for r in own) / sum(r["audio_s"] for r in own)
-        lines.append(f"hotwords {name}: {seconds:.2f} s of processor a command, real-time factor {factor:.2f}")
+        command_s, factor = times["command_s"][name], times["real_time_factor"][name]
+        lines.append(f"hotwords {name}: {command_s:.2f} s of processor a command, real-time factor {factor:.2f}")
     lines.append(", ".join(f"{name}: {value:.0f} MB" for name, value in results["memory_mb"].items()))
     return "\n".join(lines)
 
@@ -301,7 +329,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--table", type=Path, help="print the tables of such a file, and measure nothing")
-    parser.add_argument("--part", choices=("words", "stops"), help="one half; a file keeps its other half")
+    parser.add_argument("--part", choices=("words", "stops", "times"), help="only this; a file keeps its other parts")
+    parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS, help="only these, of words")
     parser.add_argument("--commands", type=int, default=len(COMMANDS), help="use only so many commands")
     args = parser.parse_args()
     if args.table:
@@ -316,17 +345,23 @@ def main() -> int:
     before = resident_mb()
     domain = Recognizer(hotwords=domain_hotwords())
     loaded, noises = resident_mb(), Noises()
-    if args.part != "words":
+    recognizers = {"domain": domain, "none": Recognizer()} if args.part != "stops" else {}
+    if args.part in (None, "times"):
+        find_utterances(silence(1.0))
+        domain.transcribe(say(VOICES[0], COMMANDS[0]))
+        results["memory_mb"] = {"before the model": before, "two models, one of them used": resident_mb()}
+        results["memory_mb"]["model loaded"] = loaded
+        results["times"] = bench_times(recognizers)
+    if args.part in (None, "stops"):
         results["stops"] = bench_stops(domain, noises)
-    if args.part != "stops":
-        recognizers = {"domain": domain, "none": Recognizer()}
-        results["words"] = bench_words(recognizers, noises, COMMANDS[: args.commands])
-        end = resident_mb()
-        results["memory_mb"] = {"before the model": before, "model loaded": loaded, "two models, at the end": end}
+    if args.part in (None, "words"):
+        share_encoder(list(recognizers.values()))
+        kept = [r for r in results.get("words", []) if r["condition"] not in args.conditions]
+        results["words"] = kept + bench_words(recognizers, noises, args.conditions, COMMANDS[: args.commands])
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if "words" in results and "stops" in results:
+    if {"words", "stops", "times"} <= set(results):
         print(tables(results))
     return 0
 

@@ -1,17 +1,15 @@
 """The node `speech_command`: a microphone or a recording in, commands as text out, and `stop` at once.
 
 Publishes what was said on `command_text` (std_msgs/String) or, with the parameter `session_id`, on `command`
-(llavaseg_ros/Command). A stop word is published on `stop` (std_msgs/Empty) while the utterance still goes on, and
-cancels every goal of the action `cancel_action`. Everything is recognized on this machine.
+(llavaseg_ros/Command). A stop word is published on `stop` (std_msgs/Empty) while the utterance still goes on: the node
+`llavaseg` ends its commands then, and a robot should end its motion. Everything is recognized on this machine.
 """
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
-from action_msgs.srv import CancelGoal
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
@@ -83,12 +81,6 @@ SPECS = (
     ),
     Spec("stop.words", ["stop"], "Words, or phrases, that mean stop; [''] = none.", change="never"),
     Spec("stop.period_s", 0.2, "How often to look for them while somebody speaks, s.", (0.1, 2), change="never"),
-    Spec(
-        "cancel_action",
-        "llavaseg/segment",
-        "Action all of whose goals a stop cancels; empty = none.",
-        change="never",
-    ),
     Spec("retry_s", 2.0, "After this time a microphone that is away is looked for, s.", (0.1, 60), change="never"),
     Spec(
         "wait_for_subscriber",
@@ -119,14 +111,12 @@ class SpeechCommand(Node):
         self._last: Heard | None = None
         self._state, self._state_text = State.STARTING, "loading the speech model"
         self._session = str(values["session_id"]).strip()
-        self._text = self.create_publisher(String, "command_text", COMMAND)
-        self._command = self.create_publisher(Command, "command", COMMAND)
+        kind, topic = (Command, "command") if self._session else (String, "command_text")
+        self._commands: Any = self.create_publisher(kind, topic, COMMAND)
         self._stop = self.create_publisher(Empty, "stop", COMMAND)
         self._heard = self.create_publisher(String, "~/heard", LATCHED)
         self._state_topic = self.create_publisher(String, "~/state", LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
-        action = str(values["cancel_action"]).strip().rstrip("/")
-        self._cancel: Any = self.create_client(CancelGoal, f"{action}/_action/cancel_goal") if action else None
         self._listener = self._make_listener(source, recognizer)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._diagnose, clock=steady)
@@ -180,17 +170,13 @@ class SpeechCommand(Node):
             on_state=self._on_state,
         )
 
-    @functools.cached_property
-    def _commands_topic(self) -> Any:
-        return self._command if self._session else self._text
-
     def _start_when_heard(self) -> None:
         """Start the listener; a recording only when somebody takes the commands."""
         wait = self._recording and self._values["wait_for_subscriber"]
-        if wait and not self._commands_topic.get_subscription_count():
+        if wait and not self._commands.get_subscription_count():
             if not self._waiting_said:
                 self._waiting_said = True
-                self.get_logger().info(f"waiting for a subscriber of {self._commands_topic.topic_name}")
+                self.get_logger().info(f"waiting for a subscriber of {self._commands.topic_name}")
             return
         self._start.cancel()
         self._listener.start()
@@ -204,14 +190,12 @@ class SpeechCommand(Node):
             message.header.stamp = self.get_clock().now().to_msg()
         else:
             message = String(data=text)
-        self._commands_topic.publish(message)
-        if not self._commands_topic.get_subscription_count():
-            self.get_logger().warning(f"nobody subscribes to {self._commands_topic.topic_name}: {text!r} is lost")
+        self._commands.publish(message)
+        if not self._commands.get_subscription_count():
+            self.get_logger().warning(f"nobody subscribes to {self._commands.topic_name}: {text!r} is lost")
 
     def _on_stop(self, stop: StopHeard) -> None:
         self._stop.publish(Empty())
-        if self._cancel is not None and self._cancel.service_is_ready():
-            self._cancel.call_async(CancelGoal.Request())  # zero id and stamp: every goal
         self._counts["stops"] += 1
         self._heard.publish(String(data=stop.said))
         self.get_logger().warning(f"STOP: {stop.said[:80]!r}")
