@@ -92,7 +92,8 @@ class Viewer(Node):
         else:
             self._camera(Image, "image", self.images)
         self._camera(Image, "depth/image", self.depth)
-        self.create_subscription(TargetMaskArray, f"{target}/masks", self._on_masks, LATCHED)
+        own = MutuallyExclusiveCallbackGroup()  # masks are large; words need not wait for them
+        self.create_subscription(TargetMaskArray, f"{target}/masks", self._on_masks, LATCHED, callback_group=own)
         self.create_subscription(Answer, f"{target}/answer", self._on_answer, LATCHED)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
         steady = Clock(clock_type=ClockType.STEADY_TIME)

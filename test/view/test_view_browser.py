@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,30 @@ def test_cancel_and_partial_text(make_room: MakeRoom, open_page: Open) -> None:
 
 
 HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+
+
+def test_the_target_of_an_earlier_command_does_not_pass_for_that_of_a_new_one(
+    make_room: MakeRoom, open_page: Open
+) -> None:
+    wait = threading.Event()
+
+    def hold(command: str, rgb: np.ndarray) -> None:
+        if command == "the cup":
+            wait.wait(60.0)
+
+    room = make_room(ScriptedPipeline(on_segment=hold))
+    room.send_image()
+    page = open_page(room.viewer.server)
+    expect(page.locator("#node")).to_have_class(re.compile("ok"))
+    ask(page, "the mug")
+    expect(page.locator(".target h3")).to_have_text("red mug")
+    expect(page.locator("#mask-age")).not_to_contain_text("earlier")
+    page.fill("#text", "the cup")
+    page.click("#send")
+    expect(page.locator("#mask-age")).to_contain_text("of an earlier command")
+    expect(page.locator("#targets")).to_have_class(re.compile("stale"))
+    wait.set()
+    expect(page.locator("#mask-age")).not_to_contain_text("earlier")
 
 
 def test_no_text_becomes_html(make_room: MakeRoom, open_page: Open) -> None:

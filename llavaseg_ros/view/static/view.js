@@ -144,10 +144,17 @@ function targetCard(target, index) {
   return card;
 }
 
+// The masks that are here belong to another command than the answer beside them.
+function ofAnother() {
+  const { masks, record } = state;
+  return masks !== null && record !== null && masks.kind === "command" && masks.command_id !== record.id;
+}
+
 function showMasks() {
   const masks = state.masks;
   const cards = masks === null ? [] : masks.targets.map(targetCard);
-  $("targets").replaceChildren(...(cards.length ? cards : [node("p", "No target.", "soft")]));
+  const late = state.record !== null && state.record.found && ofAnother() ? "The mask is on its way." : "No target.";
+  $("targets").replaceChildren(...(cards.length ? cards : [node("p", late, "soft")]));
 }
 
 function showHistory(records) {
@@ -183,8 +190,8 @@ function tick() {
   const maskAge = masks === null ? null : masks.age_s + passed();
   const some = masks !== null && masks.targets.length > 0;
   const fresh = some && $("live").dataset.mask === "fresh" && !cameraOld && connected;
-  $("mask-age").textContent = !some ? "" : fresh ? "in the newest frame" : `as of ${age(maskAge)} ago`;
-  $("targets").classList.toggle("stale", some && !fresh && maskAge > 15);
+  $("mask-age").textContent = !some ? "" : fresh ? "in the newest frame" : `as of ${age(maskAge)} ago${ofAnother() ? ", of an earlier command" : ""}`;
+  $("targets").classList.toggle("stale", some && !fresh && (maskAge > 15 || ofAnother()));
   const what = masks === null ? "" : masks.kind === "points" ? "your points" : masks.command;
   $("result-note").textContent = masks === null ? "" : `frame from ${age(maskAge)} ago · ${what}`;
   $("live-note").textContent = fresh ? "mask of this frame" : $("live").dataset.mask === "old" ? "dashed: the last mask, not of this frame" : "";
