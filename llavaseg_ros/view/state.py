@@ -179,7 +179,7 @@ class ViewState:
             node, camera, masks, now = self.node, self.camera, self.masks, time.monotonic()
             silent_s = None if node.at is None else now - node.at
             silent = silent_s is None or silent_s > SILENT_S
-            last = next(reversed(self._records.values()), None)
+            last = max(self._records.values(), key=lambda record: record.at, default=None)
             return {
                 "node": {
                     "name": self.node_name,
@@ -214,7 +214,9 @@ class ViewState:
     def history(self) -> list[dict[str, Any]]:
         """Every command that is kept, the newest first."""
         with self._changed:
-            return [record.as_json() for record in reversed(self._records.values())]
+            # By time: an answer that was latched before the viewer came may arrive after a new command.
+            records = sorted(self._records.values(), key=lambda record: record.at, reverse=True)
+            return [record.as_json() for record in records]
 
     def _silence(self, silent_s: float | None) -> str:
         if silent_s is None:
