@@ -23,7 +23,7 @@ PARAMETER_ARGUMENTS = {
 TOPIC_ARGUMENTS = {
     "image": "color image of the camera, e.g. /camera/color/image_raw",
     "camera_info": "calibration of the color camera, e.g. /camera/color/camera_info",
-    "depth/image": "depth image aligned to the color image (32FC1 in m or 16UC1 in mm)",
+    "depth/image": "depth image (32FC1 in m or 16UC1 in mm), of any size and lens",
     "depth/camera_info": "calibration of the depth image",
 }
 
