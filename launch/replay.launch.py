@@ -10,6 +10,7 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.events.process import ProcessExited
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
@@ -31,6 +32,11 @@ ARGUMENTS = {
 }
 TEXTS = ("image", "camera_info", "depth", "depth_camera_info", "command")
 FOR_THE_NODE = ("namespace", "model", "device", "mode")
+
+
+def without_camera(event: ProcessExited, _: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The player has failed, and said why: without a camera the rest would wait for ever."""
+    return [Shutdown(reason="the bag cannot be played")] if event.returncode else []
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -58,8 +64,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             }
         ],
         output="screen",
-        # Without a camera the rest would wait for ever; the player has said what is wrong with the bag.
-        on_exit=Shutdown(reason="the player has ended"),
+        on_exit=without_camera,
     )
     launch_file = Path(get_package_share_directory("llavaseg_ros")) / "launch" / "llavaseg.launch.py"
     node = IncludeLaunchDescription(

@@ -19,7 +19,11 @@ BRIDGES = {
 
 
 class MissingPackage(LLaVASegError):
-    """A bridge's message package is not installed; the text names it."""
+    """A bridge's message package is not installed; the text names it, and `package` is its name."""
+
+    def __init__(self, text: str, package: str = "") -> None:
+        super().__init__(text)
+        self.package = package
 
 
 class Bridge(Protocol):
@@ -45,5 +49,6 @@ def interfaces(bridge: str, package: str, kind: str = "msg") -> Any:
     except ImportError as error:
         raise MissingPackage(
             f"bridge {bridge!r}: the ROS package {package} is not installed or not sourced "
-            f"(sudo apt install ros-$ROS_DISTRO-{package.replace('_', '-')}): {error}"
+            f"(sudo apt install ros-$ROS_DISTRO-{package.replace('_', '-')}): {error}",
+            package,
         ) from error

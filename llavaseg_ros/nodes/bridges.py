@@ -55,12 +55,14 @@ class BridgesNode(Node):
             try:
                 self.bridges[name] = make_bridge(name, self, settings)
             except MissingPackage as error:
-                missing.append(str(error))
+                missing.append(error.package)
                 self.get_logger().error(str(error))
             except ValueError as error:
                 raise BadRequest(str(error)) from error
         if not self.bridges:
-            raise MissingPackage(f"none of the bridges {', '.join(names)} can be served: {'; '.join(missing)}")
+            raise MissingPackage(
+                f"none of the bridges {', '.join(names)} can be served; packages that are missing: {', '.join(missing)}"
+            )
         self.create_subscription(
             TargetMaskArray, "llavaseg/masks", self._on_masks, LATCHED, callback_group=MutuallyExclusiveCallbackGroup()
         )
