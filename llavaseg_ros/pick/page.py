@@ -13,6 +13,7 @@ from llavaseg_ros.images import read_rgb
 from llavaseg_ros.pick.rates import by_kind, causes, line, rates
 from llavaseg_ros.pick.trials import Trial
 
+ROW = "display: grid; grid-template-columns: repeat(4, 1fr); gap: 10px; align-items: start"
 SHOWN = 24  # trials with pictures, those that failed with our masks first
 PICTURES = (("mask", "mask and grasp"), ("points", "points from above"), ("ours", "after, our mask"),
             ("truth", "after, true mask"))  # fmt: skip
@@ -71,7 +72,8 @@ def _panel(folder: Path, trial: Trial) -> str:
     for name, title in PICTURES:
         path = folder / "pictures" / f"{trial.number:05d}_{name}.jpg"
         if path.exists() and not (name == "ours" and trial.acted is not None and trial.acted.refused):
-            cards.append(html.card(html.picture(read_rgb(path), title, 360), title, ()))
+            image = html.picture(read_rgb(path), title, 360).replace("<img", '<img style="width: 100%"')
+            cards.append(f'<div>{image}<br><span class="soft">{title}</span></div>')
     lines = [f"table {trial.number}, {trial.kind}, {trial.phrasing.replace('_', '-')} phrasing; meant: {trial.target}"]
     if trial.ours is not None and trial.acted is not None:
         lines.append(f"said: {trial.said or 'nothing'}; score {trial.score:.2f}; IoU with the truth {trial.iou:.2f}")
@@ -83,4 +85,4 @@ def _panel(folder: Path, trial: Trial) -> str:
     what = "picked" if good else ", ".join(trial.truth.lifted) or trial.truth.refused or "nothing lifted"
     lines.append(f'true mask: <span class="{"good" if good else "bad"}">{escape(what)}</span>')
     text = "".join(f"<p>{part if 'span' in part else escape(part)}</p>" for part in lines)
-    return html.panel(trial.command, html.cards(cards) + text)
+    return html.panel(trial.command, f'<div style="{ROW}">{"".join(cards)}</div>{text}')

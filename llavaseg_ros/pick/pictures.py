@@ -10,8 +10,8 @@ from llavaseg_ros.geometry import Intrinsics
 from llavaseg_ros.grasping.gripper import Gripper
 
 GRASP = (255, 214, 0)
-SIDE = 480  # px of the view from above
-REACH = 0.16  # m from its middle to its edge
+WIDTH, HEIGHT = 480, 360  # px of the view from above
+REACH = 0.16  # m from its middle to its left edge
 NEAR = 0.25  # m over the finger tips: higher points are not drawn
 
 
@@ -44,26 +44,26 @@ def mask_and_grasp(
 def from_above(
     target: np.ndarray, scene: np.ndarray, scene_colors: np.ndarray, grasp: tuple[np.ndarray, np.ndarray]
 ) -> np.ndarray:
-    """uint8 [SIDE, SIDE, 3] RGB: points along the direction of approach, the target's pink, and the gripper's outline.
+    """uint8 [HEIGHT, WIDTH, 3] RGB: points along the approach, the target's pink, and the gripper's outline.
 
     target: [N, 3], scene: [M, 3], m; scene_colors: uint8 [M, 3].
     """
     position, rotation = grasp
-    out = np.full((SIDE, SIDE, 3), 24, np.uint8)
-    scale = SIDE / (2 * REACH)
+    out = np.full((HEIGHT, WIDTH, 3), 24, np.uint8)
+    scale, middle = WIDTH / (2 * REACH), np.array([WIDTH, HEIGHT]) / 2
     pink = np.broadcast_to(np.array((236, 64, 122), np.uint8), (len(target), 3))
     for points, colors in ((scene, scene_colors), (target, pink)):
         local = (points - position) @ rotation
-        inside = (np.abs(local[:, :2]) < REACH).all(1) & (local[:, 2] > -NEAR)
+        inside = (np.abs(local[:, :2]) < middle / scale).all(1) & (local[:, 2] > -NEAR)
         local, colors = local[inside], colors[inside]
         order = np.argsort(-local[:, 2])  # high ones last
-        x, y = (SIDE / 2 + local[order, :2] * scale).astype(int).T.clip(0, SIDE - 2)
+        x, y = (middle + local[order, :2] * scale).astype(int).clip(0, (WIDTH - 2, HEIGHT - 2)).T
         for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
             out[y + dy, x + dx] = colors[order]
     g = Gripper()
     for side in (-1, 1):
         inner = side * g.opening / 2
         corners = np.array([(inner, -g.finger_width / 2), (inner + side * g.finger_thickness, g.finger_width / 2)])
-        (x0, y0), (x1, y1) = (SIDE / 2 + corners * scale).astype(int).tolist()
+        (x0, y0), (x1, y1) = (middle + corners * scale).astype(int).tolist()
         cv2.rectangle(out, (x0, y0), (x1, y1), GRASP, 2)
     return out

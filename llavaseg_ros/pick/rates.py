@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llavaseg_ros.evaluation.figures import Figure, share
+from llavaseg_ros.pick.commands import KINDS, PHRASINGS
 from llavaseg_ros.pick.trials import Trial
 
 RESAMPLES = 4000
@@ -77,7 +78,8 @@ def causes(trials: Sequence[Trial]) -> list[tuple[str, int, int]]:
 
 def by_kind(trials: Sequence[Trial]) -> dict[str, Rates]:
     """Rates of every kind of command, and of the two phrasings."""
-    keys = [*dict.fromkeys(t.kind for t in trials), *dict.fromkeys(t.phrasing for t in trials)]
+    there = {key for t in trials for key in (t.kind, t.phrasing)}
+    keys = [key for key in (*KINDS, *PHRASINGS) if key in there]
     names = {"known": "known phrasings", "held_out": "held-out phrasings"}
     return {names.get(key, key): rates([t for t in trials if key in (t.kind, t.phrasing)]) for key in keys}
 

@@ -170,7 +170,7 @@ def test_pictures_show_the_grasp() -> None:
     target = np.array([[0.0, 0.0, 0.7]] * 5)
     scene_points = np.array([[0.05, 0.0, 0.72], [9.0, 9.0, 9.0]])
     view = from_above(target, scene_points, np.array([[0, 255, 0], [1, 2, 3]], np.uint8), grasp)
-    assert (view[240, 240] == (236, 64, 122)).all()
+    assert (view[180, 240] == (236, 64, 122)).all()
     assert (view == (0, 255, 0)).all(2).any() and not (view == (1, 2, 3)).all(2).any()
 
 
