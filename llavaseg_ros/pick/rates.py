@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -82,6 +83,17 @@ def by_kind(trials: Sequence[Trial]) -> dict[str, Rates]:
     keys = [key for key in (*KINDS, *PHRASINGS) if key in there]
     names = {"known": "known phrasings", "held_out": "held-out phrasings"}
     return {names.get(key, key): rates([t for t in trials if key in (t.kind, t.phrasing)]) for key in keys}
+
+
+def results(trials: Sequence[Trial], settings: dict[str, Any]) -> dict[str, Any]:
+    """All of this for a JSON file, with what every trial came to."""
+    return {
+        "settings": settings,
+        "all": rates(trials).as_json(),
+        "by_kind": {name: group.as_json() for name, group in by_kind(trials).items()},
+        "causes": [{"cause": cause, "picks": count, "true_mask_too": also} for cause, count, also in causes(trials)],
+        "trials": [asdict(trial) for trial in trials],
+    }
 
 
 def line(trials: Sequence[Trial]) -> str:

@@ -26,7 +26,7 @@ from llavaseg_ros.pick import pictures
 from llavaseg_ros.pick.client import OURS, TRUTH, PickClient, View, pose_arrays
 from llavaseg_ros.pick.commands import choose_command
 from llavaseg_ros.pick.page import write_page
-from llavaseg_ros.pick.rates import line, rates
+from llavaseg_ros.pick.rates import line, results
 from llavaseg_ros.pick.second_look import same_thing, turned, turned_back
 from llavaseg_ros.pick.trials import Arm, Trial, masked_thing, read_trials, write_trials
 
@@ -84,7 +84,7 @@ def run_pick(options: PickOptions, *, node_module: str = NODE) -> int:
     finally:  # what is done is shown, also after Ctrl-C
         if trials:
             page = write_page(options.out, trials, options.settings())
-            (options.out / "rates.json").write_text(json.dumps(rates(trials).as_json(), indent=1) + "\n")
+            (options.out / "rates.json").write_text(json.dumps(results(trials, options.settings()), indent=1) + "\n")
             print(f"\n{page}\n{line(trials)}", flush=True)
     return code
 

@@ -15,7 +15,7 @@ from llavaseg_ros.images import jpeg_bytes
 from llavaseg_ros.pick.commands import KINDS, choose_command
 from llavaseg_ros.pick.page import write_page
 from llavaseg_ros.pick.pictures import GRASP, draw_grasp, from_above
-from llavaseg_ros.pick.rates import by_kind, causes, line, rates
+from llavaseg_ros.pick.rates import by_kind, causes, line, rates, results
 from llavaseg_ros.pick.second_look import same_thing, turned, turned_back
 from llavaseg_ros.pick.trials import Arm, Trial, masked_thing, read_trials, write_trials
 
@@ -89,6 +89,10 @@ def test_rates_and_their_line() -> None:
         ("nothing lifted: the mask was on the right thing", 1, 1),
     ]
     assert by_kind(trials)["use"].ours.value == 0
+    kept = json.loads(json.dumps(results(trials, {"split": "val"})))
+    assert kept["all"]["ours"]["value"] == 0.85 and kept["by_kind"]["use"]["truth"]["value"] == 1
+    assert kept["causes"][2] == {"cause": causes(trials)[2][0], "picks": 1, "true_mask_too": 1}
+    assert [Trial.from_json(row) for row in kept["trials"]] == trials
 
 
 def test_a_second_look_of_another_thing_is_a_refusal() -> None:

@@ -39,7 +39,7 @@ def test_from_a_command_to_a_lifted_thing(tmp_path: Path) -> None:
     assert sum(t.found and t.score > 0.5 and t.iou > 0.5 and t.said == t.on == t.target for t in trials) >= 2
     assert all(t.ours is not None and t.target in t.things for t in trials)
     rates = json.loads((tmp_path / "rates.json").read_text())
-    assert rates["ours"]["count"] == rates["truth"]["count"] == 3
+    assert rates["all"]["ours"]["count"] == rates["all"]["truth"]["count"] == len(rates["trials"]) == 3
     last = done.stdout.strip().splitlines()[-1]
     assert re.match(r"picks: [23]/3 = .* with our masks, [23]/3 = .* with true masks, ratio ", last)
     page = (tmp_path / "index.html").read_text()
