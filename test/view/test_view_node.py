@@ -272,7 +272,7 @@ def test_markers_follow_the_masks(make_room: MakeRoom) -> None:
     markers = room.stack.record(messages.MarkerArray, "viewer/markers")
     publisher = room.stack.client.create_publisher(TargetMaskArray, "other/masks", LATCHED)
     header = room.stack.header()
-    publisher.publish(TargetMaskArray(header=header, targets=[box_target(header), flat_target(header)]))
+    publisher.publish(TargetMaskArray(header=header, targets=[box_target(header), flat_target(header), lost_target(header)]))
     (array,) = markers.wait(1)
     clear, box, name = array.markers
     assert clear.action == messages.Marker.DELETEALL
@@ -317,5 +317,11 @@ def flat_target(header: Any) -> TargetMask:
     """No geometry; its fields are whatever they are."""
     target = box_target(header)
     target.id, target.has_geometry = 2, False
-    target.centroid.pose.position.x = float("nan")
+    return target
+
+
+def lost_target(header: Any) -> TargetMask:
+    """Geometry without a number in it."""
+    target = box_target(header)
+    target.id, target.centroid.pose.position.x = 3, float("nan")
     return target
