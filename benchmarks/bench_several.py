@@ -65,7 +65,7 @@ class Tally:
 def scenes_of(folder: Path, count: int) -> list[dict[str, Any]]:
     """Scenes of a folder that say all that is in view; rendered first when there are none."""
     if not (folder / "scenes.jsonl").is_file():
-        render_dataset(folder, count, SEED, packs="test")
+        render_dataset(folder, 2 * count, packs="test")  # about half of them say all that is in view
     return [scene for scene in read_scenes(folder) if scene.get("complete", True)][:count]
 
 

@@ -25,6 +25,7 @@ from llavaseg_ros.segmentation.segmenter import PRESENCE_THRESHOLD, Encoded, Seg
 from llavaseg_ros.types import Result, Segment, Thought
 
 FOLLOWED_PRESENCE = 0.05  # enough for a target that was in this very place a moment ago
+LISTED_PRESENCE = 0.05  # enough for an object that the language model's eye lists by itself
 IN_BOX = 0.4  # overlap of a mask's box with the box of an object from which the mask is that object's
 OWN_SHARE = 0.5  # share of a target's pixels that no better target has; with less it is the same thing again
 
@@ -67,7 +68,8 @@ class Grounder:
         else fits them as well: then its box tells which it is."""
 
         def ground(prompt: np.ndarray | None) -> tuple[float, Grounding]:
-            found = Grounding(thought, *self.segmenter.segment(encoded, thought.target, thought.attributes, prompt))
+            segment, presence = self.segmenter.segment(encoded, thought.target, thought.attributes, prompt)
+            found = Grounding(thought, segment, presence, LISTED_PRESENCE)
             return (0.0 if found.segment is None else _in_box(found.segment, box)), found
 
         fits, found = ground(None)
@@ -79,7 +81,7 @@ class Grounder:
     def follow(self, encoded: Encoded, last: Result, shape: tuple[int, int], gap_s: float) -> Grounding:
         """The target of a found result on a later frame, whose shape is (height, width). gap_s: seconds between."""
         before = at_size(last.segments[0].mask, shape)
-        thought = moved_along(last.thought, before)
+        thought = replace(moved_along(last.thought, before), others=())
         if thought.box is not None:
             thought = replace(thought, box=grown_box(before))
         now = self.ground(encoded, thought)
