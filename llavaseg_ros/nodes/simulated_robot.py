@@ -101,7 +101,7 @@ class SimulatedRobot(Node):
                 try:
                     job = self._jobs.get(timeout=self._period)
                 except queue.Empty:
-                    self._publish(world.look(), world)
+                    self._show(world)
                     continue
                 if job is None:
                     return
@@ -116,6 +116,14 @@ class SimulatedRobot(Node):
         future: Future[Any] = Future()
         self._jobs.put((task, future))
         return future.result()
+
+    def _show(self, world: World) -> None:
+        """A frame, or a line in the log; one that fails must not end the thread."""
+        try:
+            self._publish(world.look(), world)
+        except Exception as error:
+            if self.context.ok():  # while all is being shut down, nothing can be published
+                self.get_logger().error(f"no frame: {error}")
 
     def _publish(self, frame: Frame, world: World) -> None:
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._frame_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 import time
@@ -101,7 +100,8 @@ def _begin(options: PickOptions) -> list[Trial]:
             raise BadRequest(f"{text}; use another --out")
         return read_trials(out)[: options.picks]
     out.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(out / "pictures", ignore_errors=True)
+    for old in (out / "pictures").glob("[0-9]*_*.jpg"):
+        old.unlink()
     (out / "trials.jsonl").unlink(missing_ok=True)
     file.write_text(json.dumps(settings) + "\n")
     return []
