@@ -21,20 +21,26 @@ import llavaseg_ros
 from llavaseg_ros.action import Segment
 from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.msg import Answer, Command, TargetMask, TargetMaskArray
-from llavaseg_ros.srv import ResetSession, SegmentAtPrompt
+from llavaseg_ros.srv import ExecuteGrasp, ResetSession, SegmentAtPrompt
+
+# This file lies in the sources that were built.
+SOURCES = Path(__file__).resolve().parent.parent
 
 
 def check_files() -> Path:
     """Messages with type support, from the same prefix as the Python module; launch files and parameters in share/."""
     check_for_type_support(Segment)
-    for interface in (Answer, Command, TargetMask, TargetMaskArray, ResetSession, SegmentAtPrompt):
+    for interface in (Answer, Command, TargetMask, TargetMaskArray, ResetSession, SegmentAtPrompt, ExecuteGrasp):
         check_for_type_support(interface)
     assert Answer.BAD_REPLY == Segment.Result.BAD_REPLY == ErrorCode.BAD_REPLY
     prefix = Path(get_package_prefix("llavaseg_ros"))
     assert Path(llavaseg_ros.__file__).is_relative_to(prefix), f"{llavaseg_ros.__file__} is not of {prefix}"
     share = Path(get_package_share_directory("llavaseg_ros"))
-    for name in ("launch/llavaseg.launch.py", "launch/demo.launch.py", "config/node.yaml", "config/default.yaml"):
-        assert (share / name).is_file(), f"{share / name} is missing"
+    shared = [*(SOURCES / "launch").iterdir(), *(SOURCES / "config").iterdir()]
+    wanted = [share / file.relative_to(SOURCES) for file in shared]
+    wanted += [prefix / "lib" / "llavaseg_ros" / file.name for file in (SOURCES / "scripts").iterdir()]
+    for file in wanted:
+        assert file.name == "__pycache__" or file.is_file(), f"{file} is missing"
     return prefix
 
 
