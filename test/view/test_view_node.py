@@ -272,7 +272,8 @@ def test_markers_follow_the_masks(make_room: MakeRoom) -> None:
     markers = room.stack.record(messages.MarkerArray, "viewer/markers")
     publisher = room.stack.client.create_publisher(TargetMaskArray, "other/masks", LATCHED)
     header = room.stack.header()
-    publisher.publish(TargetMaskArray(header=header, targets=[box_target(header), flat_target(header), lost_target(header)]))
+    targets = [make(header) for make in (box_target, flat_target, lost_target)]
+    publisher.publish(TargetMaskArray(header=header, targets=targets))
     (array,) = markers.wait(1)
     clear, box, name = array.markers
     assert clear.action == messages.Marker.DELETEALL
