@@ -185,6 +185,9 @@ def test_following_reasons_once_and_again_when_the_target_was_away(tmp_path: Pat
     assert seen == [number < 5 or number >= 12 for number in range(20)]
     assert {masks.command_id for masks in content.of("/llavaseg/masks")} == {"1"}
     assert model.followed[0][1] == pytest.approx(0.1)
+    # Each frame goes on from the last one on which it was found.
+    for number, (last, _) in enumerate(model.followed[:4]):
+        assert (last.segments[0].mask == red_mask(picture(number))).all()
     assert max(gap_s for _, gap_s in model.followed) == pytest.approx(0.8)
 
 
