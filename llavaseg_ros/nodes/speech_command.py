@@ -7,6 +7,7 @@ Publishes what was said on `command_text` (std_msgs/String) or, with the paramet
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -229,13 +230,17 @@ class SpeechCommand(Node):
     # --- the executor ---
 
     def _diagnose(self) -> None:
-        level = {State.FAILED: DiagnosticStatus.ERROR, State.AWAY: DiagnosticStatus.ERROR}
         name = self.get_fully_qualified_name().lstrip("/")
-        values: dict[str, Any] = {"state": self._state.value, **self._counts}
+        level = self._listener.level
+        values: dict[str, Any] = {
+            "state": self._state.value,
+            "input level [dBFS]": f"{20 * math.log10(level):.0f}" if level > 0 else "silent",
+            **self._counts,
+        }
         if self._last is not None:
             values |= {"last heard": self._last.text, "last dropped": self._last.dropped or "no"}
         status = DiagnosticStatus(
-            level=level.get(self._state, DiagnosticStatus.OK),
+            level=DiagnosticStatus.ERROR if self._state in (State.FAILED, State.AWAY) else DiagnosticStatus.OK,
             name=f"{name}: speech",
             message=self._state_text,
             hardware_id=name,

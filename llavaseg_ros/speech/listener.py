@@ -36,6 +36,9 @@ _LATE_S = 1.0
 
 _JOIN_S = 5.0
 
+# Of the level, each block: to a third within half a second.
+_LEVEL_FADES = 0.93
+
 
 class State(str, Enum):
     """What the listener does."""
@@ -89,8 +92,8 @@ class Listener:
     """on_command: called with the text of a command. on_stop: with a stop word, as soon as it is recognized. on_heard:
     with every utterance, also those that were dropped. on_state: when the state changes, with a text for people.
 
-    They are called from the listener's threads and must not block. After `on_stop`, no utterance that had begun by then
-    is given to `on_command` any more.
+    They are called from the listener's threads and must not block. After `on_stop`, no utterance that began before the
+    stop word is given to `on_command` any more. level: the loudest sample lately, in [0, 1]; 0: a microphone is muted.
     """
 
     def __init__(
@@ -115,7 +118,7 @@ class Listener:
         self._number = self._stopped_up_to = 0
         self._glanced_at = self._glance_from = 0.0
         self._rested = False
-        self.state = State.STARTING
+        self.state, self.level = State.STARTING, 0.0
         self._threads = [
             threading.Thread(target=run, name=name, daemon=True)
             for run, name in ((self._listen, "speech-listen"), (self._recognize, "speech-recognize"))
@@ -182,6 +185,7 @@ class Listener:
             self._take(block)
 
     def _take(self, block: np.ndarray) -> None:
+        self.level = max(_LEVEL_FADES * self.level, float(np.abs(block).max()))
         spoke = self._utterances.speaking
         utterance = self._utterances.feed(block, self._vad(block))
         if self._utterances.speaking:
