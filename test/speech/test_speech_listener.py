@@ -215,6 +215,12 @@ def test_a_recording_may_end_without_a_pause(by_loudness: None) -> None:
     assert diary.commands == [["hand", "me", "the", "mug"]]
 
 
+def test_level(by_loudness: None) -> None:
+    assert Diary(Blocks(pause()), Scripted({0.1: ""})).run().listener.level == 0.0
+    assert Diary(Blocks(speech(0.5, 0.25)), Scripted({0.1: ""})).run().listener.level == pytest.approx(0.25)
+    assert Diary(Blocks([*speech(0.5, 0.25), *pause()]), Scripted({0.1: ""})).run().listener.level < 0.1
+
+
 def test_no_half_command_when_the_microphone_goes_away(by_loudness: None) -> None:
     source = Blocks([
         *speech(0.5, 0.1), *pause(), *speech(0.5, 0.3), MicrophoneAway("'usb' sends nothing any more"),
