@@ -59,7 +59,6 @@ class ViewState:
         self.node_name = node_name
         self.node, self.camera = NodeStatus(), Camera()
         self.masks: Masks | None = None
-        self.notice = ""
         self.services: dict[str, bool] = {"segment": False, "follow": False, "prompt": False}
         self._records: OrderedDict[str, Record] = OrderedDict()
         self._pictures: dict[str, int] = {}
@@ -75,7 +74,6 @@ class ViewState:
             self._records[command_id] = Record(command_id, command, source, time.time() - ago_s)
             while len(self._records) > HISTORY_LENGTH:
                 self._records.popitem(last=False)
-            self.notice = ""
             self._touch(history=True)
 
     def feedback(self, command_id: str, stage: str, partial: str, elapsed_s: float) -> None:
@@ -143,12 +141,6 @@ class ViewState:
                 self.services.update(there)
                 self._touch()
 
-    def say(self, text: str) -> None:
-        """A remark for the person that belongs to no command."""
-        with self._changed:
-            self.notice = text
-            self._touch()
-
     def new_picture(self, *names: str) -> None:
         """There are other pictures to fetch under these names."""
         with self._changed:
@@ -207,7 +199,6 @@ class ViewState:
                 "record": last.as_json() if last is not None else None,
                 "follow": node.values.get("follow state", "off") if not silent else "unknown",
                 "services": dict(self.services),
-                "notice": self.notice,
                 "pictures": dict(self._pictures),
             }
 

@@ -220,7 +220,8 @@ def test_what_is_old_looks_old(make_room: MakeRoom, open_page: Open) -> None:
     room = make_room()
     room.send_image()
     page = open_page(room.viewer.server)
-    expect(page.locator("#live-badge")).to_have_text(re.compile("^no new image for"))  # one frame, and no more
+    expect(page.locator("#live-badge")).to_be_visible()  # one frame, and no more
+    expect(page.locator("#live-badge")).to_have_text(re.compile("^no new image for"))
     expect(page.locator("#live-pad")).to_have_class(re.compile("old"))
     room.viewer.server.close()
     expect(page.locator("#banner")).to_have_text(re.compile("No connection to the viewer"))

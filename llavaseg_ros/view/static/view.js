@@ -218,8 +218,7 @@ function connect() {
     since = performance.now();
     connected = true;
     document.body.classList.remove("lost");
-    $("banner").hidden = !state.notice;
-    $("banner").textContent = state.notice;
+    $("banner").hidden = true;
     showNode();
     showRecord();
     showMasks();
