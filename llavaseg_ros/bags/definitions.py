@@ -7,7 +7,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from llavaseg_ros.errors import BadRequest
@@ -27,6 +27,16 @@ def message_folder() -> Path:
         f"the definitions {', '.join(f'{name}.msg' for name in OWN_TYPES)} of {PACKAGE} are not installed; looked in "
         f"share/{PACKAGE}/msg of {', '.join(filter(None, prefixes))}"
     )
+
+
+def digest_of(type_name: str, definition: str) -> str:
+    """RIHS01 of a message type by its definition in a bag; "" for one that cannot be parsed (IDL, say)."""
+    store = get_typestore(Stores.EMPTY)
+    try:
+        store.register(get_types_from_msg(definition, type_name))
+        return store.hash_rihs01(type_name)
+    except (TypesysError, KeyError, ValueError):
+        return ""
 
 
 @lru_cache(maxsize=1)

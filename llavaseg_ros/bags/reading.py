@@ -10,11 +10,12 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.rosbag2.metadata import parse_qos
 
 from llavaseg_ros.errors import BadRequest
 
@@ -26,13 +27,17 @@ _BROKEN = (ReaderError, sqlite3.Error, EOFError, OSError, struct.error, KeyError
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic of a bag. definition: text of its message definition, "" if the bag has none. digest: RIHS01 or ""."""
+    """A topic of a bag.
+
+    definition: text of its message definition; digest: its RIHS01; "" where the bag has none. qos: as rosbags has it.
+    """
 
     name: str
     type_name: str
     count: int
     definition: str = ""
     digest: str = ""
+    qos: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ def open_bag(path: Path | str) -> Bag:
         for topic in part.topics:
             before = topics.get(topic.name)
             count = topic.count + (before.count if before else 0)
-            topics[topic.name] = Topic(topic.name, topic.type_name, count, topic.definition, topic.digest)
+            topics[topic.name] = replace(topic, count=count)
     problems += [part.problem for part in parts if part.problem]
     if not parts or not any(topic.count for topic in topics.values()):
         raise BadRequest(f"{path}: no message can be read{': ' if problems else ''}{'; '.join(problems)}")
@@ -148,7 +153,15 @@ class _Whole:
         self.path, self.problem = path, ""
         with Reader(path) as reader:
             self.topics = [
-                Topic(c.topic, c.msgtype, c.msgcount, c.msgdef.data, c.digest) for c in reader.connections
+                Topic(
+                    connection.topic,
+                    connection.msgtype,
+                    connection.msgcount,
+                    connection.msgdef.data,
+                    connection.digest,
+                    tuple(getattr(connection.ext, "offered_qos_profiles", ())),
+                )
+                for connection in reader.connections
             ]
 
     def messages(self, topics: Collection[str] | None) -> Iterator[BagMessage]:
@@ -175,9 +188,7 @@ class _CutMcap:
         for topic, _ in self._read():
             known[topic.name] = topic
             counts[topic.name] = counts.get(topic.name, 0) + 1
-        self.topics = [
-            Topic(t.name, t.type_name, counts[t.name], t.definition, t.digest) for t in known.values()
-        ]
+        self.topics = [replace(topic, count=counts[topic.name]) for topic in known.values()]
 
     def messages(self, topics: Collection[str] | None) -> Iterator[BagMessage]:
         for topic, message in self._read():
@@ -205,7 +216,8 @@ class _CutMcap:
                     elif isinstance(record, Channel):
                         schema = schemas.get(record.schema_id)
                         name, text = (schema.name, schema.data.decode()) if schema else ("", "")
-                        topics[record.id] = Topic(record.topic, name, 0, text)
+                        qos = tuple(parse_qos(record.metadata.get("offered_qos_profiles", "")))
+                        topics[record.id] = Topic(record.topic, name, 0, text, qos=qos)
                     elif isinstance(record, Message):
                         read += 1
                         yield topics[record.channel_id], record

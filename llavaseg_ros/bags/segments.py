@@ -18,7 +18,7 @@ from typing import IO, Any, Literal
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, ReaderError, StoragePlugin, Writer
 
-from llavaseg_ros.bags.definitions import typestore
+from llavaseg_ros.bags.definitions import digest_of, typestore
 from llavaseg_ros.bags.reading import Topic
 from llavaseg_ros.bags.state import State, load_state, save_state
 from llavaseg_ros.errors import BadRequest
@@ -26,6 +26,8 @@ from llavaseg_ros.errors import BadRequest
 JOB, STATE = "job.json", "state.npz"
 # In the new bag's metadata.yaml: what it was made of.
 CUSTOM_KEY = "llavaseg_annotate"
+# The writer wants a hash; a type whose definition nobody has gets one that is no hash, rather than a wrong one.
+NO_DIGEST = "unknown"
 # Every distribution from Humble on reads it.
 BAG_VERSION: Literal[8] = 8
 
@@ -53,18 +55,21 @@ class BagWriter:
         self.count = 0
 
     def declare(self, name: str, type_name: str, like: Topic | None = None) -> None:
-        """Make a topic. like: a topic of another bag, whose definition is taken over."""
+        """Make a topic. like: a topic of another bag, whose definition and QoS are taken over."""
         if name in self._connections:
             return
         store = typestore()
-        if like is not None and like.definition and like.digest:
-            given: dict[str, Any] = {"msgdef": like.definition, "rihs01": like.digest}
+        given: dict[str, Any] = {}
+        if like is not None and like.definition:
+            digest = like.digest or digest_of(type_name, like.definition)
+            given = {"msgdef": like.definition, "rihs01": digest or NO_DIGEST}
         elif type_name in store.fielddefs:
             given = {"typestore": store}
         else:
-            # A type that only the bag knows: its own text, and no hash rather than a wrong one.
-            given = {"msgdef": like.definition if like else "", "rihs01": (like.digest if like else "") or "unknown"}
-        self._connections[name] = self._writer.add_connection(name, type_name, **given)
+            given = {"msgdef": "", "rihs01": NO_DIGEST}
+        self._connections[name] = self._writer.add_connection(
+            name, type_name, offered_qos_profiles=like.qos if like is not None else (), **given
+        )
 
     def write(self, message: OutMessage) -> None:
         """Add a message; its topic is made if need be."""
@@ -101,7 +106,8 @@ class Segments:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock()
         at = self.folder / JOB
-        if at.is_file():
+        self._done = sorted(path for path in self.folder.glob("[0-9]*") if (path / STATE).is_file())
+        if at.is_file() and self._done:
             different = _difference(_read_job(at), self.job)
             if different:
                 raise BadRequest(
@@ -112,7 +118,6 @@ class Segments:
             _write_whole(at, json.dumps(self.job, indent=1, ensure_ascii=False))
         for left in self.folder.glob("*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
-        self._done = sorted(path for path in self.folder.glob("[0-9]*") if (path / STATE).is_file())
         return load_state(self._done[-1] / STATE) if self._done else State()
 
     def write(self, messages: Iterable[OutMessage]) -> None:

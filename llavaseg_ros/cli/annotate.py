@@ -106,15 +106,23 @@ def run(args: argparse.Namespace) -> int:
             raise _args.CliError(f"{hint} ({module} is missing); `llavaseg doctor` says what to do")
     options = options_of(args)
     jobs, failed = make_jobs(args, options)
+    try:
+        failed += annotate_all(jobs, failed, args, options)
+    finally:
+        for job in jobs:
+            job.release()
+    return 1 if failed else 0
+
+
+def annotate_all(jobs: list[BagJob], left_out: list[Path], args: argparse.Namespace, options: Options) -> list[Path]:
+    """Do the jobs, on as many workers as are wanted and can be had. Returns the bags that failed."""
     workers = min(args.workers, sum(not job.done for job in jobs) or 1)
     if workers > 1 and importlib.util.find_spec("ray") is None:
         _args.say("--workers: Ray is not installed (pip install 'llavaseg_ros[ray]'); one bag after the other")
         workers = 1
     if workers > 1:
-        failed += annotate_many([bag for bag in args.bags if bag not in failed], jobs, args, options, workers)
-    else:
-        failed += annotate_each(jobs, args)
-    return 1 if failed else 0
+        return annotate_many([bag for bag in args.bags if bag not in left_out], jobs, args, options, workers)
+    return annotate_each(jobs, args)
 
 
 def annotate_many(

@@ -13,7 +13,12 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from bag_material import PERIOD_NS, START_NS, Entry, camera_bag, color, picture, read_back, write_bag
+from bag_material import PERIOD_NS, START_NS, Entry, camera_bag, color, picture, read_back, storage_file, write_bag
+from rclpy.serialization import serialize_message
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from scripted_pipeline import ScriptedPipeline, red_mask
 from std_msgs.msg import String
 
@@ -163,6 +168,30 @@ def test_copy_takes_the_input_over_byte_by_byte(tmp_path: Path) -> None:
     assert len(content.of("/llavaseg/overlay")) == 2
     with pytest.raises(BadRequest, match="/llavaseg/answer.*another --prefix"):
         BagJob(tmp_path / "out" / "bag_llavaseg", tmp_path / "again", Options(("the mug",), copy=True))
+
+
+def test_copy_keeps_types_that_nobody_else_knows_and_qos(tmp_path: Path) -> None:
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    store.register(get_types_from_msg("std_msgs/Header header\nfloat64[3] force", "arm_msgs/msg/Touch"))
+    touch = store.types["arm_msgs/msg/Touch"]
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        image = writer.add_connection("/cam/image", "sensor_msgs/msg/Image", typestore=store)
+        writer.write(image, START_NS, serialize_message(color(0)))
+        qos = Qos(
+            QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL,
+            QosTime(0, 0), QosTime(0, 0), QosLiveliness.AUTOMATIC, QosTime(0, 0), False,
+        )  # fmt: skip
+        other = writer.add_connection("/touch", "arm_msgs/msg/Touch", typestore=store, offered_qos_profiles=[qos])
+        stamp = store.types["builtin_interfaces/msg/Time"](1, 2)
+        message = touch(store.types["std_msgs/msg/Header"](stamp, "hand"), np.array([1.0, 2.0, 3.0]))
+        writer.write(other, START_NS, store.serialize_cdr(message, "arm_msgs/msg/Touch"))
+    for number, bag in enumerate([tmp_path / "bag", storage_file(tmp_path / "bag")]):
+        summary = annotate(bag, tmp_path / str(number), Options(("the mug",), copy=True))
+        with AnyReader([summary.path]) as reader:
+            (found,) = [connection for connection in reader.connections if connection.topic == "/touch"]
+            assert found.ext.offered_qos_profiles[0].durability == QosDurability.TRANSIENT_LOCAL  # type: ignore
+            (data,) = [data for connection, _, data in reader.messages([found])]
+            assert list(reader.deserialize(data, found.msgtype).force) == [1.0, 2.0, 3.0]  # type: ignore
 
 
 # --- follow mode ---

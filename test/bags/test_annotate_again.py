@@ -73,6 +73,18 @@ def test_unfinished_work_of_other_options_is_not_mixed_in(tmp_path: Path, monkey
     assert annotate(bag, tmp_path, Options(("the mug",), every=2), restart=True).counts.frames == 3
 
 
+def test_a_model_that_cannot_be_loaded_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = camera_bag(tmp_path / "bag", 2)
+    argv = ["annotate", str(bag), "--command", "the mug", "--out", str(tmp_path / "out"), "--model"]
+    assert cli.main([*argv, str(tmp_path / "no-model")]) == 1
+    assert "no-model" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+    monkeypatch.setattr(_args, "load_model", lambda _: ScriptedPipeline())
+    assert cli.main([*argv, "default"]) == 0
+
+
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, bag: Path, out: Path, options: Options, frames: int) -> None:
     """A run with segments of 2 frames that ends like Ctrl-C while it looks at a frame."""
     monkeypatch.setattr(module, "SEGMENT_FRAMES", 2)
