@@ -27,6 +27,7 @@ from llavaseg_ros.types import Result, Segment, Thought
 FOLLOWED_PRESENCE = 0.05  # enough for a target that was in this very place a moment ago
 LISTED_PRESENCE = 0.05  # enough for an object that the language model's eye lists by itself
 IN_BOX = 0.4  # overlap of a mask's box with the box of an object from which the mask is that object's
+ROUND_BOX = 0.3  # of the box's sides: how far an object may stick out of the box that it is listed with
 OWN_SHARE = 0.5  # share of a target's pixels that no better target has; with less it is the same thing again
 
 
@@ -73,10 +74,11 @@ class Grounder:
             return (0.0 if found.segment is None else _in_box(found.segment, box)), found
 
         fits, found = ground(None)
-        if fits >= IN_BOX:
-            return found
-        fits_better, steered = ground(np.array(box, dtype=np.float32))
-        return steered if fits_better > fits else found
+        if fits < IN_BOX:
+            fits_better, steered = ground(np.array(box, dtype=np.float32))
+            found = steered if fits_better > fits else found
+        segment = found.segment
+        return found if segment is None else replace(found, segment=_near(segment, box))
 
     def follow(self, encoded: Encoded, last: Result, shape: tuple[int, int], gap_s: float) -> Grounding:
         """The target of a found result on a later frame, whose shape is (height, width). gap_s: seconds between."""
@@ -101,6 +103,16 @@ class Grounder:
 def _in_box(segment: Segment, box: Box) -> float:
     x, y, width, height = segment.roi
     return box_overlap((x, y, x + width, y + height), box)
+
+
+def _near(segment: Segment, box: Box) -> Segment:
+    """The mask without what is far from the box: words that fit two things mark some of both."""
+    x0, y0, x1, y1 = box
+    dx, dy = ROUND_BOX * (x1 - x0), ROUND_BOX * (y1 - y0)
+    rows, columns = slice(max(0, int(y0 - dy)), int(y1 + dy) + 1), slice(max(0, int(x0 - dx)), int(x1 + dx) + 1)
+    mask = np.zeros_like(segment.mask)
+    mask[rows, columns] = segment.mask[rows, columns]
+    return replace(segment, mask=mask, roi=roi_of(mask))
 
 
 def without_target(command: str, thought: Thought, seconds: dict[str, float]) -> Result:
