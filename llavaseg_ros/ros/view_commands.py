@@ -25,6 +25,7 @@ SESSION = "view"
 SERVICE_S = 5.0  # for answers that need no model
 PROMPT_S = 60.0
 GONE_S = 3.0
+IDLE_S, RECENT_S = 8.0, 2.5  # a result may take a while to come over; /diagnostics comes once a second
 
 
 class ViewCommands:
@@ -100,14 +101,22 @@ class ViewCommands:
         }
 
     def watch(self) -> None:
-        """Now and then: a command whose node has gone must not seem to run for ever."""
-        if self._action.server_is_ready() or not self._handles:
+        """Now and then: a command whose node has gone, or was started anew, must not seem to run for ever."""
+        gone = not self._action.server_is_ready()
+        if not self._handles or not (gone or self._node_is_idle()):
             self._gone_since = None
             return
         self._gone_since = self._gone_since or time.monotonic()
-        if time.monotonic() - self._gone_since > GONE_S:
+        if time.monotonic() - self._gone_since > (GONE_S if gone else IDLE_S):
+            what = "went away in the middle" if gone else "does not know this command any more: was it started again?"
             for key in list(self._handles):
-                self._fail(key, f"{self._target} went away in the middle")
+                self._fail(key, f"{self._target} {what}")
+
+    def _node_is_idle(self) -> bool:
+        """The node says, now, that it works on nothing and that nothing waits."""
+        node = self._state.node
+        recent = node.at is not None and time.monotonic() - node.at < RECENT_S
+        return recent and (node.values.get("busy"), node.values.get("queue length")) == ("false", "0")
 
     def _need(self, there: bool, what: str) -> None:
         if not there:

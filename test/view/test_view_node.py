@@ -217,6 +217,33 @@ def test_a_command_whose_node_goes_away_does_not_run_for_ever(
     assert "went away" in record["error"]["detail"]
 
 
+def test_a_command_that_a_node_started_anew_does_not_know(
+    make_room: MakeRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view_commands, "IDLE_S", 0.2)
+    room = make_room(node="other")
+
+    class There:
+        def server_is_ready(self) -> bool:
+            return True
+
+    commands, state = room.viewer.commands, room.viewer.state
+    monkeypatch.setattr(commands, "_action", There())
+    commands._handles["k"] = None
+    state.begin("k", "the mug", "page")
+
+    def diagnostics(busy: str) -> None:
+        state.set_node("ok", "", {"busy": busy, "queue length": "0"})
+        commands.watch()
+        time.sleep(0.3)
+        commands.watch()
+
+    diagnostics("true")
+    assert state.running() == ["k"]
+    diagnostics("false")
+    assert "started again" in room.ended("k")["error"]["detail"]
+
+
 def test_the_node_and_the_camera_are_described(make_room: MakeRoom) -> None:
     room = make_room()
     room.send_image(picture(48, 64))
