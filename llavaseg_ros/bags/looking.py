@@ -101,8 +101,9 @@ class Looking:
         masks = TargetMaskArray(header=header, command_id=command_id)
         segments: tuple[Segment, ...] = ()
         if result is not None:
-            masks = messages.target_masks(result, header, command_id, self._options.max_targets)
-            segments = messages.targets_of(result, self._options.max_targets)
+            most = 1 if self._options.follow else self._options.max_targets
+            masks = messages.target_masks(result, header, command_id, most)
+            segments = messages.targets_of(result, most)
         masks.command = messages.clean(command)
         geometry = self._lifter.lift(masks, segments, rgb)
         if error is not None:
@@ -127,7 +128,7 @@ class Looking:
     def _result(self, track: Track, frame: BagFrame, command: str) -> tuple[Result | None, bool]:
         """What is on the frame, None if it was not looked at, and whether the language model was asked for it."""
         if not self._options.follow:
-            return self._model.segment(command), True
+            return self._model.segment(command, max_targets=self._options.max_targets), True
         found: Result | None = None
         if track.result is not None:
             gap_s = max(0.0, (frame.stamp_ns - track.seen_ns) / _NS)
@@ -142,7 +143,7 @@ class Looking:
             if not wait_ns or frame.stamp_ns - track.tried_ns < wait_ns:
                 return found, False
         track.tried_ns = frame.stamp_ns
-        result = self._model.segment(command)
+        result = self._model.segment(command, max_targets=1)
         if _has_pixels(result):
             track.result, track.seen_ns, track.lost = result, frame.stamp_ns, False
         return result, True

@@ -67,7 +67,7 @@ def load_state(path: Path) -> State:
             values = json.loads(bytes(file["text"]))
             tracks = [_track(fields_, number, file) for number, fields_ in enumerate(values["tracks"])]
             return State(values["next_frame"], Counts(**values["counts"]), tracks)
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise BadRequest(f"{path} cannot be read ({error}); --restart begins anew") from error
 
 
@@ -100,9 +100,15 @@ def _track(values: dict[str, Any], number: int, masks: Any) -> Track:
         roi = tuple(segment.pop("roi"))
         mask = masks[f"mask_{number}_{index}"]
         segments.append(Segment(mask, roi=roi, attributes=Attributes(**attributes) if attributes else None, **segment))
-    thought = result.pop("thought")
-    thought["attributes"] = Attributes(**thought["attributes"])
-    thought["raw"] = tuple(thought["raw"])
-    thought["box"] = None if thought["box"] is None else tuple(thought["box"])
-    code = ErrorCode(result.pop("error_code"))
-    return Track(Result(thought=Thought(**thought), segments=tuple(segments), error_code=code, **result), **values)
+    thought, code = _thought(result.pop("thought")), ErrorCode(result.pop("error_code"))
+    return Track(Result(thought=thought, segments=tuple(segments), error_code=code, **result), **values)
+
+
+def _thought(values: dict[str, Any]) -> Thought:
+    given = {
+        "attributes": Attributes(**values.pop("attributes")),
+        "raw": tuple(values.pop("raw")),
+        "box": None if values["box"] is None else tuple(values["box"]),
+        "others": tuple(_thought(other) for other in values.pop("others")),
+    }
+    return Thought(**{**values, **given})

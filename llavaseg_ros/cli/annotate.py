@@ -77,7 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="following: reason again when the target was lost for so many seconds; 0 = never (%(default)s)",
     )
-    frames.add_argument("--max-targets", type=from_one, default=1, metavar="N", help="of one command (%(default)s)")
+    frames.add_argument(
+        "--max-targets", type=from_one, default=10, metavar="N", help="of one command; one is followed (%(default)s)"
+    )
     topics = parser.add_argument_group("topics", "found by type, encoding and name unless given")
     topics.add_argument("--image", type=topic_name, metavar="TOPIC", help="the color image")
     topics.add_argument("--camera-info", type=topic_name, metavar="TOPIC", help="its calibration")
