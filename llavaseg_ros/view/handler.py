@@ -195,6 +195,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _drain(self) -> None:
         """Read on in a refused body, if it is not huge: closing upon unread data would take the answer along."""
+        self.server.reading(self.connection)
         with contextlib.suppress(OSError, ValueError):
             left = min(int(self.headers.get("Content-Length") or 0), 16 * MAX_BODY)
             while left > 0 and (data := self.rfile.read1(min(left, 65536))):  # type: ignore[attr-defined]

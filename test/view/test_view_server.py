@@ -171,10 +171,19 @@ def test_malformed_requests(serve: Serve, data: bytes, status: int) -> None:
     assert request(server, "GET", "/").status == 200
 
 
-def test_a_client_that_dribbles_is_cut_off_and_holds_up_nobody(serve: Serve) -> None:
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"GET / HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n",
+        b"POST /api/cancel HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 9000\r\n\r\n",
+    ],
+)
+def test_a_client_that_dribbles_is_cut_off_and_holds_up_nobody(serve: Serve, beginning: bytes) -> None:
     server = serve(request_s=0.5)
     slow = connect(server)
-    slow.sendall(b"GET / HTTP/1.1\r\n")
+    slow.sendall(beginning)
     ended = threading.Event()
 
     def dribble() -> None:
