@@ -13,7 +13,7 @@ from llavaseg_ros.cli import _args
 if TYPE_CHECKING:
     import numpy as np
 
-    from llavaseg_ros.types import Result, Stage
+    from llavaseg_ros.types import Result, Segment, Stage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,16 +50,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def write_pictures(out: Path, stem: str, rgb: np.ndarray, result: Result) -> dict[str, str]:
-    """Write overlay and mask; the mask is written without a target too, so that no older one is taken for it."""
+    """Write an overlay of all targets and the mask of the best; that is written without a target too, so that no older
+    one is taken for it."""
     import numpy as np
 
     from llavaseg_ros.images import write_mask, write_rgb
     from llavaseg_ros.viz import draw_overlay
 
     best = result.segments[0] if result.segments else None
-    label = f"{result.thought.target} {best.score:.2f}" if best else ""
+    masks = [segment.mask for segment in result.segments]
+    labels = [f"{result.label_of(segment)} {segment.score:.2f}" for segment in result.segments]
     overlay, mask = out / f"{stem}_overlay.png", out / f"{stem}_mask.png"
-    write_rgb(overlay, draw_overlay(rgb, [best.mask] if best else [], [label], result.answer))
+    write_rgb(overlay, draw_overlay(rgb, masks, labels, result.answer))
     write_mask(mask, best.mask if best else np.zeros(rgb.shape[:2], bool))
     return {"overlay": str(overlay), "mask": str(mask)}
 
@@ -77,8 +79,21 @@ def as_json(result: Result, files: dict[str, str]) -> dict[str, Any]:
         "score": round(best.score, 4) if best else 0.0,
         "roi": [int(v) for v in best.roi] if best else None,
         "area_px": best.area_px if best else 0,
+        "targets": [_target(result, segment) for segment in result.segments],
         "seconds": {stage: round(value, 4) for stage, value in result.seconds.items()},
         **files,
+    }
+
+
+def _target(result: Result, segment: Segment) -> dict[str, Any]:
+    """One target as plain values."""
+    words = result.attributes_of(segment)
+    return {
+        "target": result.label_of(segment),
+        "attributes": {"color": words.color, "shape": words.shape, "location": words.location},
+        "score": round(segment.score, 4),
+        "roi": [int(v) for v in segment.roi],
+        "area_px": segment.area_px,
     }
 
 
@@ -88,7 +103,7 @@ def as_lines(result: Result, files: dict[str, str]) -> list[tuple[str, str]]:
     if thought.is_question:
         lines.append(("target", "none: this is a question"))
     elif result.found:
-        lines.append(("target", f"{thought.target} (score {result.segments[0].score:.2f})"))
+        lines += [("target", f"{result.label_of(one)} (score {one.score:.2f})") for one in result.segments]
     else:
         lines.append(("target", f"{thought.target}: not found, the mask is empty"))
     for key in ("color", "shape", "location"):
