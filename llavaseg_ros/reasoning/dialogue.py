@@ -142,8 +142,9 @@ class _Scene:
         color = last.attributes.color or last.label.split(" ")[0]
         self._last = SeenObject(self._kind, color, box, 1.0)
         here = self._find(seen, box)
-        self._others = [one for one in seen if one is not here]
         self._now = self._last if here is None else replace(self._last, box=here.box, score=here.score)
+        # What lies in its very place is the same thing, listed twice.
+        self._others = [one for one in seen if box_overlap(one.box, self._now.box) < _HERE]
         self._same = [one for one in self._others if one.kind == self._kind]
         self._seen = bool(seen)
 

@@ -138,6 +138,12 @@ def test_the_last_target_may_have_moved() -> None:
     assert one(make(seen=(moved, FORK, BLUE)).segment("no, the other one", last=MUG)) == "blue mug"
 
 
+def test_the_last_target_listed_twice_is_no_other_one() -> None:
+    twin = SeenObject("mug", "red", (6, 22, 16, 32), 0.5)
+    assert not make(seen=(RED, twin)).segment("no, the other one", last=MUG).found
+    assert one(make(seen=(RED, twin, FORK)).segment("the thing next to it", last=MUG)) == "green fork"
+
+
 def test_no_other_one() -> None:
     result = make(seen=(RED, FORK)).segment("no, the other one", last=MUG)
     assert not result.found and result.error_code == ErrorCode.NOT_FOUND and result.answer == "I see no other mug."
