@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
 from stand_ins import checked, package
-from targets import header, masks, target
+from target_messages import header, masks, target
 
 from llavaseg_ros.bridges import BRIDGES, MissingPackage, interfaces
 from llavaseg_ros.bridges.boxes import has_pose

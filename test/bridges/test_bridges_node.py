@@ -21,7 +21,7 @@ from rclpy.parameter import Parameter
 from recording_bridge import RecordingBridge
 from ros_harness import DOMAIN, WAIT_S, Recorder, Stack, latched, spin_in_thread, wait_until
 from scripted_pipeline import ScriptedPipeline
-from targets import masks, target
+from target_messages import masks, target
 
 from llavaseg_ros.bridges import BRIDGES, MissingPackage
 from llavaseg_ros.errors import BadRequest
