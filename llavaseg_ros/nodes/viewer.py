@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -77,7 +76,7 @@ class Viewer(Node):
         self._target = target = name if name.startswith("/") else f"{self.get_namespace().rstrip('/')}/{name}"
         self.state = ViewState(target)
         self.images, self.depth = FrameStore(10), FrameStore(1, "depth image")
-        self.images.on_new, self.depth.on_new = self._on_frame, partial(self.state.new_picture, "depth")
+        self.images.on_new, self.depth.on_new = self._on_frame, self._on_depth
         self.pictures = ViewPictures(
             self.images, self.depth, now_ns=self._now_ns, max_width=value["max_width"], outline_s=value["outline_s"]
         )
@@ -159,6 +158,10 @@ class Viewer(Node):
     def _on_frame(self) -> None:
         self.state.camera.arrived = time.monotonic()
         self.state.new_picture("live")
+
+    def _on_depth(self) -> None:
+        self.state.camera.depth_arrived = time.monotonic()
+        self.state.new_picture("depth")
 
     def _on_masks(self, msg: TargetMaskArray) -> None:
         names = [target.label for target in msg.targets]

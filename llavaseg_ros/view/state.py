@@ -28,7 +28,8 @@ class NodeStatus:
 
 @dataclass
 class Camera:
-    """The camera as the viewer sees it. arrived: monotonic seconds of the newest frame, None before the first.
+    """The camera as the viewer sees it. arrived, depth_arrived: monotonic seconds of the newest frame, None before the
+    first.
 
     depth_span_m: nearest and farthest depth of the depth picture's colors, None without any.
     """
@@ -38,6 +39,7 @@ class Camera:
     width: int = 0
     height: int = 0
     frame_id: str = ""
+    depth_arrived: float | None = None
     depth_span_m: tuple[float, float] | None = None
 
 
@@ -185,6 +187,7 @@ class ViewState:
                     "width": camera.width,
                     "height": camera.height,
                     "frame_id": camera.frame_id,
+                    "depth_age_s": None if camera.depth_arrived is None else now - camera.depth_arrived,
                     "depth_span_m": camera.depth_span_m,
                 },
                 "masks": None

@@ -13,11 +13,13 @@ import cv2
 import numpy as np
 import pytest
 from fake_backend import Serve, calls
-from ros_harness import picture
+from ros_harness import picture, wait_until
 from scripted_pipeline import ScriptedPipeline
+from sensor_msgs.msg import Image
 from view_room import Room
 
 from llavaseg_ros.images import jpeg_bytes
+from llavaseg_ros.ros.convert import depth_mm_to_image
 from llavaseg_ros.types import Attributes, Result, Thought
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -223,6 +225,11 @@ def test_what_is_old_looks_old(make_room: MakeRoom, open_page: Open) -> None:
     expect(page.locator("#live-badge")).to_be_visible()  # one frame, and no more
     expect(page.locator("#live-badge")).to_have_text(re.compile("^no new image for"))
     expect(page.locator("#live-pad")).to_have_class(re.compile("old"))
+    publisher = room.stack.client.create_publisher(Image, "depth/image", 5)
+    wait_until(lambda: publisher.get_subscription_count() >= 2, what="the subscriptions")
+    publisher.publish(depth_mm_to_image(np.full((48, 64), 800, np.uint16), room.stack.header()))
+    expect(page.locator("#depth-note")).to_have_text(re.compile("^from [0-9.]+ s ago"))
+    expect(page.locator("#depth-pad")).to_have_class(re.compile("old"))
     room.viewer.server.close()
     expect(page.locator("#banner")).to_have_text(re.compile("No connection to the viewer"))
     expect(page.locator("#send")).to_be_disabled()

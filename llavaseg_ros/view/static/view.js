@@ -187,6 +187,11 @@ function tick() {
   $("live-badge").hidden = !(cameraOld && silent !== null) && connected;
   $("live-badge").textContent = connected ? `no new image for ${age(silent || 0)}` : "no connection";
   $("live-pad").classList.toggle("old", !connected || (cameraOld && silent !== null));
+  const depthAge = camera.depth_age_s === null ? null : camera.depth_age_s + passed();
+  const depthOld = depthAge !== null && (depthAge > SILENT_S || !connected);
+  $("depth-pad").classList.toggle("old", depthOld);
+  $("depth-note").textContent = depthOld ? `from ${age(depthAge)} ago` : "";
+  $("depth-key").hidden = depthOld || camera.depth_span_m === null;
   const maskAge = masks === null ? null : masks.age_s + passed();
   const some = masks !== null && masks.targets.length > 0;
   const fresh = some && $("live").dataset.mask === "fresh" && !cameraOld && connected;
