@@ -102,9 +102,9 @@ def _table_frame(target: Points, normal: np.ndarray, offset: float) -> tuple[np.
 
 
 def _whole(target: Points, scene: Points) -> tuple[Points, Points, float]:
-    """Target and scene, and the share of the target that was one piece of its own; corrected for masks that miss a part or spill over: from above, what rises from the table in
-    one piece is one thing. z = 0 is the table.
+    """Target and scene, and the share of the target that was one piece of its own. z = 0 is the table.
 
+    Corrected for masks that miss a part or spill over: from above, what rises from the table in one piece is one thing.
     Of the pieces, the target is the one with most of its points. Scene points in that piece become the target's, unless
     they are so many that two things touch.
     """
