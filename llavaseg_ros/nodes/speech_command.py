@@ -68,7 +68,7 @@ SPECS = (
     Spec("utterance.max_s", 15.0, "Longer utterances are not sent, s.", (1, 28), change="never"),
     Spec(
         "confidence.min_avg_logprob",
-        -1.0,
+        -0.6,
         "Utterances whose words have a lower mean log-probability are not sent.",
         (-10, 0),
         change="never",

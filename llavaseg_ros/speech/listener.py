@@ -83,7 +83,7 @@ class ListenerOptions:
     limits: UtteranceLimits = field(default_factory=UtteranceLimits)
     stop_words: tuple[str, ...] = ("stop",)
     stop_period_s: float = 0.2
-    min_avg_logprob: float = -1.0
+    min_avg_logprob: float = -0.6
     max_no_speech_prob: float = 0.6
     retry_s: float = 2.0
 

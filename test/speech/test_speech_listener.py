@@ -190,7 +190,7 @@ def test_a_stop_that_no_glance_saw_is_found_in_the_end(by_loudness: None) -> Non
     [
         ("...", {}, "no words"),
         ("thank you", {"no_speech_prob": 0.9}, "no speech"),
-        ("hand me the rug", {"avg_logprob": -1.5}, "not sure"),
+        ("hand me the rug", {"avg_logprob": -0.7}, "not sure"),
         ("go go go go go go go go", {"repetition": 3.0}, "repeats"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -221,6 +222,11 @@ def test_what_is_missing_is_named(recordings: Path, values: dict[str, Any], erro
 
 def test_parameters_are_described() -> None:
     assert all(spec.text.endswith(".") and spec.change == "never" for spec in SPECS)
+    page = (Path(__file__).resolve().parents[2] / "docs" / "speech.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| ([^|]+?) \|", page, re.MULTILINE))
+    for spec in SPECS:
+        default = str(spec.default).lower() if isinstance(spec.default, bool) else str(spec.default)
+        assert rows.get(spec.name) == (default or "empty"), spec.name
 
 
 def start(*parameters: str) -> subprocess.Popen[str]:
