@@ -2,7 +2,7 @@
 
 from llavaseg_ros.geometry.camera import Intrinsics
 from llavaseg_ros.geometry.lifting import LiftedScene, LiftedTarget, LiftSettings, lift_masks
-from llavaseg_ros.geometry.pose import Box, principal_box, quaternion_of, transformed
+from llavaseg_ros.geometry.pose import Box, principal_box, quaternion_of, rotation_of, transformed
 
 __all__ = [
     "Box",
@@ -13,5 +13,6 @@ __all__ = [
     "lift_masks",
     "principal_box",
     "quaternion_of",
+    "rotation_of",
     "transformed",
 ]

@@ -27,7 +27,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header, String
 
 from llavaseg_ros.errors import BadRequest
-from llavaseg_ros.grasping.quaternion import rotation_of
+from llavaseg_ros.geometry import rotation_of
 from llavaseg_ros.nodes.parameters import Spec, describe
 from llavaseg_ros.ros.convert import depth_mm_to_image, rgb_to_image
 from llavaseg_ros.ros.messages import stamp_ns

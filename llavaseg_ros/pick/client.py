@@ -22,8 +22,7 @@ from std_msgs.msg import Header, String
 
 from llavaseg_ros.action import Segment
 from llavaseg_ros.demo.client import DemoClient, DemoError
-from llavaseg_ros.geometry import Intrinsics, LiftedScene, lift_masks
-from llavaseg_ros.grasping.quaternion import rotation_of
+from llavaseg_ros.geometry import Intrinsics, LiftedScene, lift_masks, rotation_of
 from llavaseg_ros.msg import Answer, TargetMask, TargetMaskArray
 from llavaseg_ros.ros.clouds import cloud
 from llavaseg_ros.ros.convert import mask_to_image, rgb_to_image, to_depth_m, to_rgb

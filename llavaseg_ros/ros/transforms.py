@@ -10,6 +10,7 @@ from rclpy.node import Node
 from rclpy.time import Time
 
 from llavaseg_ros.errors import NoDepth
+from llavaseg_ros.geometry import rotation_of
 
 # A transform of the image's stamp is often published a little later than the image.
 WAIT_S = 0.2
@@ -53,12 +54,7 @@ class Transforms:
 
 def rigid(translation: tuple[float, float, float], quaternion: tuple[float, float, float, float]) -> np.ndarray:
     """float64 [4, 4] of a translation, m, and a rotation x, y, z, w of any length above 0."""
-    x, y, z, w = np.array(quaternion) / np.linalg.norm(quaternion)
     matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
+    matrix[:3, :3] = rotation_of(quaternion)
     matrix[:3, 3] = translation
     return matrix

@@ -19,7 +19,7 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
 from llavaseg_ros.errors import ErrorCode
-from llavaseg_ros.grasping.quaternion import rotation_of
+from llavaseg_ros.geometry import rotation_of
 from llavaseg_ros.msg import Answer, TargetMask, TargetMaskArray
 from llavaseg_ros.nodes.example_grasp_planner import ExampleGraspPlanner
 from llavaseg_ros.ros.clouds import cloud, no_cloud

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from llavaseg_ros.geometry import quaternion_of
+from llavaseg_ros.geometry import quaternion_of, rotation_of
 from llavaseg_ros.grasping.gripper import Gripper
 from llavaseg_ros.grasping.plane import fit_table
-from llavaseg_ros.grasping.quaternion import rotation_of
 from llavaseg_ros.grasping.topdown import Plan, plan_grasps
 from llavaseg_ros.training.scenes.meshes import rotation
 
