@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import re
 import sys
 import time
@@ -99,6 +100,21 @@ def load_model(args: argparse.Namespace) -> LLaVASeg:
     model = LLaVASeg.from_pretrained(args.model, device=args.device, mode=args.mode)
     say(f"{model.name or args.model} on {model.device}, loaded in {time.perf_counter() - started:.1f} s")
     return model
+
+
+def need_ros() -> None:
+    """Raise CliError, before anything is imported that fails without them, unless rclpy and our messages are there."""
+    for module, hint in (("rclpy", "no ROS 2 here"), ("llavaseg_ros.msg", "the messages are not built")):
+        if importlib.util.find_spec(module) is None:
+            raise CliError(f"{hint} ({module} is missing); `llavaseg doctor` says what to do")
+
+
+def domain_id(text: str) -> int:
+    """A ROS domain, 0 to 232."""
+    number = count(text)
+    if number > 232:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 0 to 232")
+    return number
 
 
 def say(text: str) -> None:

@@ -103,9 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Annotate all bags; 1 if one of them could not be."""
-    for module, hint in (("rclpy", "no ROS 2 here"), ("llavaseg_ros.msg", "the messages are not built")):
-        if importlib.util.find_spec(module) is None:
-            raise _args.CliError(f"{hint} ({module} is missing); `llavaseg doctor` says what to do")
+    _args.need_ros()
     options = options_of(args)
     jobs, failed = make_jobs(args, options)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from pathlib import Path
 
 from llavaseg_ros.cli import _args
@@ -30,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=180.0,
         help="most seconds for loading, and for each command (%(default)s)",
     )
-    parser.add_argument("--domain", type=_args.count, help="ROS domain id to use; by default one of its own")
+    parser.add_argument("--domain", type=_args.domain_id, help="ROS domain id to use; by default one of its own")
     _args.add_model_arguments(parser)
 
 
@@ -38,11 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """0 only if every command got its final answer on a published frame."""
     if args.image and not args.command:
         args.command = ["What do you see?", "the cup"]
-    if args.domain is not None and args.domain > 232:
-        raise _args.CliError(f"--domain {args.domain}: expected 0 to 232")
-    for module, hint in (("rclpy", "no ROS 2 here"), ("llavaseg_ros.msg", "the messages are not built")):
-        if importlib.util.find_spec(module) is None:
-            raise _args.CliError(f"{hint} ({module} is missing); `llavaseg doctor` says what to do")
+    _args.need_ros()
     from llavaseg_ros.demo.run import DemoOptions, run_demo
 
     return run_demo(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 from pathlib import Path
 
@@ -15,12 +14,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
         "Anything after --ros-args goes to ROS as it is:\n"
-        "  llavaseg node --image /camera/color/image_raw --ros-args -p queue.policy:=reject"
+        "  llavaseg node --image /camera/color/image_raw --depth /camera/depth/image_rect_raw --ros-args -p queue.policy:=reject"
     )
     parser.add_argument("--model", help="a bundle's folder, or 'default', the embedded one")
     parser.add_argument("--device", type=_args.device_name, help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--mode", choices=_args.MODES, help="reasoning in three turns, in one, or by the command")
     parser.add_argument("--image", metavar="TOPIC", help="the camera's image topic; camera_info beside it is used too")
+    parser.add_argument("--depth", metavar="TOPIC", help="its depth topic, for 3-D; camera_info beside it is used too")
     parser.add_argument("--compressed", action="store_true", help="take TOPIC/compressed")
     parser.add_argument("--namespace", help="namespace of the node and its topics")
     parser.add_argument("--params-file", type=_args.existing_file, help="a YAML file like config/node.yaml")
@@ -30,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the node until Ctrl-C."""
-    for module, hint in (("rclpy", "no ROS 2 here"), ("llavaseg_ros.msg", "the messages are not built")):
-        if importlib.util.find_spec(module) is None:
-            raise _args.CliError(f"{hint} ({module} is missing); `llavaseg doctor` says what to do")
+    _args.need_ros()
     from llavaseg_ros.nodes.llavaseg_node import main
 
     return main(ros_arguments(args))
@@ -54,7 +52,10 @@ def ros_arguments(args: argparse.Namespace) -> list[str]:
         words += ["-p", "use_sim_time:=true"]
     if args.namespace:
         words += ["-r", f"__ns:=/{args.namespace.strip('/')}"]
-    if args.image:
-        words += ["-r", f"image:={args.image}"]
-        words += ["-r", f"camera_info:={Path(args.image).parent / 'camera_info'}"]
+    for given, image, info in (
+        (args.image, "image", "camera_info"),
+        (args.depth, "depth/image", "depth/camera_info"),
+    ):
+        if given:
+            words += ["-r", f"{image}:={given}", "-r", f"{info}:={Path(given).parent / 'camera_info'}"]
     return words + [word for word in args.ros_args if word != "--ros-args"]

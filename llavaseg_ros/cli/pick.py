@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=_args.seconds, default=180.0, help="most seconds for each step (%(default)s)"
     )
-    parser.add_argument("--domain", type=_args.count, help="ROS domain id to use; by default one of its own")
+    parser.add_argument("--domain", type=_args.domain_id, help="ROS domain id to use; by default one of its own")
     _args.add_model_arguments(parser)
 
 
@@ -45,15 +45,9 @@ def run(args: argparse.Namespace) -> int:
     """0 when every trial ran to its end; how many succeeded is on the last line."""
     if args.picks < 1:
         raise _args.CliError(f"--picks {args.picks}: expected 1 or more")
-    if args.domain is not None and args.domain > 232:
-        raise _args.CliError(f"--domain {args.domain}: expected 0 to 232")
-    for module, hint in (
-        ("rclpy", "no ROS 2 here"),
-        ("llavaseg_ros.msg", "the messages are not built"),
-        ("mujoco", "no MuJoCo here: pip install '.[train]'"),
-    ):
-        if importlib.util.find_spec(module) is None:
-            raise _args.CliError(f"{hint} ({module} is missing); `llavaseg doctor` says what to do")
+    _args.need_ros()
+    if importlib.util.find_spec("mujoco") is None:
+        raise _args.CliError("no MuJoCo here: pip install '.[train]'")
     from llavaseg_ros.pick.run import PickOptions, run_pick
 
     return run_pick(

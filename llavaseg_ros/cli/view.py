@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 
 from llavaseg_ros.cli import _args
@@ -40,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
-    for module, hint in (("rclpy", "no ROS 2 here"), ("llavaseg_ros.msg", "the messages are not built")):
-        if importlib.util.find_spec(module) is None:
-            raise _args.CliError(f"{hint} ({module} is missing); `llavaseg doctor` says what to do")
+    _args.need_ros()
     from llavaseg_ros.nodes.viewer import main
 
     return main(ros_arguments(args), token=args.token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -238,15 +239,16 @@ class Settings:
     @classmethod
     def of(cls, node: Node) -> Settings:
         """Read all parameters of a node that has declared them."""
-        return cls(**{spec.name.replace(".", "_"): node.get_parameter(spec.name).value for spec in SPECS})
+        return cls(**{spec.name.replace(".", "_"): _value(node, spec.name) for spec in SPECS})
+
+
+def _value(node: Node, name: str) -> Any:
+    return node.get_parameter(name).value
 
 
 def follow_limits(node: Node) -> FollowLimits:
     """What following obeys. Read many times a second, hence not by way of all parameters."""
-
-    def value(name: str) -> Any:
-        return node.get_parameter(name).value
-
+    value = partial(_value, node)
     return FollowLimits(
         enabled=value("follow.enabled"),
         relook_after_s=value("follow.relook_after_s"),
@@ -257,10 +259,7 @@ def follow_limits(node: Node) -> FollowLimits:
 
 def geometry_limits(node: Node) -> GeometryLimits:
     """What lifting to 3-D obeys. Read at every followed frame, too."""
-
-    def value(name: str) -> Any:
-        return node.get_parameter(name).value
-
+    value = partial(_value, node)
     return GeometryLimits(
         enabled=value("depth_enabled"),
         required=value("geometry.required"),

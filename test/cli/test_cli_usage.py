@@ -168,11 +168,12 @@ def test_node_options_become_ros_arguments(tmp_path: Path) -> None:
     params.write_text("")
     args = cli.build_parser("node").parse_args(
         ["node", "--model", "1", "--mode", "fast", "--image", "/cam/color/image_raw", "--namespace", "arm"]
-        + ["--params-file", str(params), "--use-sim-time", "--ros-args", "-p", "queue.depth:=3"]
+        + ["--depth", "/cam/depth/image", "--params-file", str(params), "--use-sim-time", "--ros-args", "-p", "queue.depth:=3"]
     )
     words = " ".join(ros_arguments(args))
     assert words.startswith(f'--ros-args --params-file {params} -p model:="1" -p mode:="fast"')
     assert "-p use_sim_time:=true -r __ns:=/arm -r image:=/cam/color/image_raw" in words
     assert "-r camera_info:=/cam/color/camera_info" in words
+    assert "-r depth/image:=/cam/depth/image -r depth/camera_info:=/cam/depth/camera_info" in words
     assert words.endswith("-p queue.depth:=3")
     assert ros_arguments(cli.build_parser("node").parse_args(["node"])) == ["--ros-args"]

@@ -1,4 +1,4 @@
-"""MuJoCo reads its choice of OpenGL when it is first imported, by whichever test that is."""
+"""For every test: drawing without a display, and ROS that talks to itself only."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 
 import pytest
 
+# MuJoCo reads its choice of OpenGL when it is first imported, by whichever test that is.
 os.environ.setdefault("MUJOCO_GL", "egl")
-os.environ.setdefault("LP_NUM_THREADS", "1")
-# Tests talk to themselves only. Before the first context is made.
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ.setdefault("LP_NUM_THREADS", "1")  # Mesa: one thread, so that tests leave the machine to others
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"  # before the first context is made
 
 
 @pytest.fixture(scope="session")
