@@ -161,6 +161,7 @@ class _Scene:
             "side": self._beside,
             "named": lambda which: self._named(which, reference.noun),
             "color": lambda which: [one for one in self._mine() if one.color == which][:1],
+            "colored": lambda which: [one for one in self._mine() if one.color == which],
             "size": self._sized,
             "place": self._placed,
         }

@@ -77,6 +77,7 @@ class SeveralRule:
         self.groups = {name: frozenset(kinds) for name, kinds in data["groups"].items()}
         self.things = frozenset(data["things"])
         self._empty = frozenset(data["empty"])
+        self._telling = frozenset(data["telling"])
 
     def __call__(self, command: str) -> Several | None:
         """What the command asks for, if it asks for several things of a kind, and for no more than that; else None.
@@ -110,7 +111,7 @@ class SeveralRule:
         place, color, after = said
         *before, last = phrase
         colors = {self.colors[word] for word in before if word in self.colors} | ({color} if color else set())
-        if len(colors) > 1:
+        if len(colors) > 1 or not self._telling.isdisjoint(before):
             return None
         color = next(iter(colors), "")
         words = [word for word in before if word not in self.colors and word not in self._empty] + [last]

@@ -31,6 +31,8 @@ MUG = Referent("red mug", Attributes("red", "cylinder", "left"), (0.1, 0.4, 0.25
         ("give me another one", "other", "", "the other mug"),
         ("the other mug", "other", "", "the other mug"),
         ("the others", "rest", "", "the other mug"),
+        ("the other two", "rest", "", "the other mug"),
+        ("the red ones", "colored", "red", ""),
         ("all of them", "all", "", "the mug"),
         ("put it back", "same", "", "the red mug"),
         ("Give it to me again, please.", "same", "", "the red mug"),
@@ -101,6 +103,11 @@ def make(*replies: str, seen: tuple[SeenObject, ...] = TABLE) -> Any:
     return model
 
 
+def result_box(roi: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    x, y, width, height = roi
+    return x, y, x + width, y + height
+
+
 def one(result: Result) -> str:
     assert result.found and len(result.segments) == 1
     return result.thought.target
@@ -131,6 +138,9 @@ def test_what_is_meant_is_segmented_without_the_model(command: str, name: str, b
 def test_several_that_are_meant() -> None:
     assert len(make().segment("both of them", last=MUG).segments) == 2
     assert one(make().segment("the others", last=MUG)) == "blue mug"
+    second = SeenObject("mug", "blue", (50, 2, 60, 12), 0.6)
+    blues = make(seen=(*TABLE, second)).segment("all the blue ones", last=MUG)
+    assert {result_box(s.roi) for s in blues.segments} == {BLUE.box, second.box}
 
 
 def test_the_last_target_may_have_moved() -> None:

@@ -72,6 +72,8 @@ def test_what_a_command_for_several_says(
         "all of them",
         "the glass",
         "everybody is thirsty",
+        "all the big mugs",
+        "give me all the cups and all the plates",
     ],
 )
 def test_commands_that_are_about_one_thing_or_a_question(command: str) -> None:
