@@ -29,7 +29,7 @@ def prompt_of_goal(goal: Any) -> SegmentAtPrompt.Request:
     """A `SegmentAnything` goal as a request for `~/segment_at_prompt`: its point, or its box (turned ones: the upright
     box around them). Raises BadRequest for numbers that are not finite, and for a box without a size.
     """
-    request = SegmentAtPrompt.Request()
+    request = SegmentAtPrompt.Request(newest_image=True)  # their graph has no command that would have had one encoded
     if goal.use_point_hint:
         point = goal.initial_hint_point
         _check_numbers("initial_hint_point", point.x, point.y)
@@ -66,8 +66,7 @@ def check_age(header: Any, now_ns: int, max_age_s: float) -> None:
     age_s = (now_ns - stamp_ns(header.stamp)) / _NS
     if max_age_s and age_s > max_age_s:
         raise StaleImage(
-            f"the mask is of an image {age_s:.1f} s old, at most {max_age_s:g} s are allowed (isaac.max_image_age_s); "
-            "follow mode keeps the node's image new"
+            f"the mask is of an image {age_s:.1f} s old, at most {max_age_s:g} s are allowed (isaac.max_image_age_s)"
         )
 
 
@@ -147,7 +146,7 @@ class IsaacBridge:
             response = future.result()
             if response is None:
                 raise LLaVASegError("the node llavaseg gave no response")
-            if response.error_code != ErrorCode.NONE:
+            if response.error_code not in (ErrorCode.NONE, ErrorCode.NO_DEPTH):  # the mask is all that is wanted
                 raise LLaVASegError(f"{ErrorCode(response.error_code).name}: {response.error_msg}")
             self._succeed(handle, response.target, response.header, "0")
         except Exception as error:

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
         "Anything after --ros-args goes to ROS as it is:\n"
-        "  llavaseg node --image /camera/color/image_raw --depth /camera/depth/image_rect_raw --ros-args -p queue.policy:=reject"
+        "  llavaseg node --image /camera/color/image_raw --depth /camera/depth/image --ros-args -p queue.policy:=reject"
     )
     parser.add_argument("--model", help="a bundle's folder, or 'default', the embedded one")
     parser.add_argument("--device", type=_args.device_name, help="auto, cpu, cuda or cuda:N")

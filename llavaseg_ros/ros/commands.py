@@ -166,9 +166,10 @@ class CommandRunner:
         return self._encode(model, frame, None, quick=True), self._header
 
     def run_prompt(self, model: Any, job: Job, request: Any) -> tuple[TargetMask, Header, Geometry]:
-        """Segment at points or a box, on the frame that is encoded, or on the newest one when none is."""
+        """Segment at points or a box, on the frame that is encoded; on the newest if none is, or if it is asked for."""
         points, labels, box = messages.prompt_arrays(request)
-        frame = self._encoded or self._choose(Request("", ""), job, self._limits())
+        encoded = None if request.newest_image else self._encoded
+        frame = encoded or self._choose(Request("", ""), job, self._limits())
         rgb = self._encode(model, frame, None)
         segment = model.segment_prompt(points=points, labels=labels, box=box)
         messages.check_segment(segment, (rgb.shape[0], rgb.shape[1]))

@@ -229,6 +229,7 @@ def test_a_point_hint_becomes_a_foreground_point() -> None:
     assert [(point.x, point.y) for point in request.points] == [(12.5, 30.0)]
     assert list(request.labels) == [request.FOREGROUND]
     assert (request.box.width, request.box.height) == (0, 0)
+    assert request.newest_image, "a hint is about what the camera sees now"
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,8 @@ def test_node_options_become_ros_arguments(tmp_path: Path) -> None:
     params.write_text("")
     args = cli.build_parser("node").parse_args(
         ["node", "--model", "1", "--mode", "fast", "--image", "/cam/color/image_raw", "--namespace", "arm"]
-        + ["--depth", "/cam/depth/image", "--params-file", str(params), "--use-sim-time", "--ros-args", "-p", "queue.depth:=3"]
+        + ["--depth", "/cam/depth/image", "--params-file", str(params), "--use-sim-time"]
+        + ["--ros-args", "-p", "queue.depth:=3"]
     )
     words = " ".join(ros_arguments(args))
     assert words.startswith(f'--ros-args --params-file {params} -p model:="1" -p mode:="fast"')

@@ -33,6 +33,9 @@ def test_on_the_newest_frame_and_then_on_the_encoded_one(make_stack: Any) -> Non
     mask = np.frombuffer(answer.target.mask.data, np.uint8).reshape(48, 64)
     assert mask[30, 20] == 255 and len(stack.pipeline.images) == 1
     assert not stack.answers.messages
+    newest = stack.send_image(picture(red=(2, 2, 3, 3)))
+    assert ask(stack, box=BOX, newest_image=True).header == newest.header
+    assert ask(stack, box=BOX).header == newest.header, "that is the one encoded last now"
 
 
 def test_after_a_command_it_works_on_the_same_frame(make_stack: Any) -> None:
