@@ -162,7 +162,7 @@ def test_a_stop_overtakes_the_command_before_it(by_loudness: None) -> None:
     recognizer.may_transcribe.clear()
     source = Blocks([
         *speech(0.5, 0.1), *pause(), lambda: recognizer.entered.wait(30), *speech(0.224, 0.5),
-        recognizer.may_transcribe.set, *pause(), *speech(0.5, 0.1), *pause(),
+        *pause(), recognizer.may_transcribe.set, *speech(0.5, 0.1), *pause(),
     ])  # fmt: skip
     diary = Diary(source, recognizer).run()
     assert [event if isinstance(event, str) else event.word for event in diary.events] == ["stop", "hand me the knife"]
