@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from llavaseg_ros.assemble import load_parts
 from llavaseg_ros.checks import check_command, check_image, check_prompt, is_immutable
 from llavaseg_ros.device import limit_gpu_memory, memory_errors, select_device
 from llavaseg_ros.errors import BadRequest, Cancelled, NoImage
-from llavaseg_ros.grounding import Grounder, Grounding, result_of, results_of, without_target
+from llavaseg_ros.grounding import Grounder, result_of, results_of, without_target
 from llavaseg_ros.profile import load_profile
 from llavaseg_ros.reasoning.base import MLLM, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.boxes import BoxAsker, BoxFormat
@@ -37,6 +37,7 @@ __all__ = ["LLaVASeg", "Message"]
 
 MAX_TARGETS = 10  # of a command that asks for several things and does not say how many
 
+_T = TypeVar("_T")
 OnProgress = Callable[[Stage, str], None]
 
 
@@ -264,7 +265,8 @@ class LLaVASeg:
             raise BadRequest("follow: expected a result that was found; the last one that was is where to go on from")
         assert self.image_shape is not None
         follow = partial(self._grounder.follow, last=last, shape=self.image_shape, gap_s=gap_s)
-        return self._segmented(encoding, last.command, {"encode": 0.0, "reason": 0.0}, follow)
+        seconds = {"encode": 0.0, "reason": 0.0}
+        return result_of(last.command, self._segmented(encoding, seconds, follow), seconds)
 
     def chat(
         self,
@@ -342,36 +344,21 @@ class LLaVASeg:
         seconds = {"encode": encoding.spent(), "reason": reasoned_s, "segment": 0.0}
         if not thought.found:
             return without_target(command, thought, seconds)
+        every = (thought, *thought.others)
+        found = self._segmented(encoding, seconds, lambda encoded: [self._grounder.ground(encoded, t) for t in every])
         if thought.others:
-            return self._segmented_all(encoding, command, seconds, (thought, *thought.others), max_targets)
-        return self._segmented(encoding, command, seconds, lambda encoded: self._grounder.ground(encoded, thought))
+            return results_of(command, found, seconds, max_targets)
+        return result_of(command, found[0], seconds)
 
-    def _segmented_all(
-        self,
-        encoding: Encoding,
-        command: str,
-        seconds: dict[str, float],
-        thoughts: Sequence[Thought],
-        max_targets: int,
-    ) -> Result:
+    def _segmented(self, encoding: Encoding, seconds: dict[str, float], ground: Callable[[Encoded], _T]) -> _T:
+        """What `ground` makes of the encoded image; notes the time in `seconds`."""
         encoded = self._encoded(encoding)
         seconds["encode"] += encoding.spent()
         started = time.perf_counter()
         with memory_errors("segmenting"), torch.inference_mode():
-            groundings = [self._grounder.ground(encoded, thought) for thought in thoughts]
+            grounded = ground(encoded)
         seconds["segment"] = time.perf_counter() - started
-        return results_of(command, groundings, seconds, max_targets)
-
-    def _segmented(
-        self, encoding: Encoding, command: str, seconds: dict[str, float], ground: Callable[[Encoded], Grounding]
-    ) -> Result:
-        encoded = self._encoded(encoding)
-        seconds["encode"] += encoding.spent()
-        started = time.perf_counter()
-        with memory_errors("segmenting"), torch.inference_mode():
-            grounding = ground(encoded)
-        seconds["segment"] = time.perf_counter() - started
-        return result_of(command, grounding, seconds)
+        return grounded
 
 
 def _report(on_progress: OnProgress | None, stage: Stage, text: str) -> None:
