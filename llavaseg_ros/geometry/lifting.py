@@ -105,18 +105,22 @@ def lift_masks(
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the depth image shows, pixel by pixel. points: float32 [h, w, 3], color frame. pixel: int32 [h, w], index
-    into the flat color image. valid: bool [h, w], has a depth and falls into the color image. scale: color pixels a
-    depth pixel."""
+    """What the depth image shows, pixel by pixel.
+
+    points: float32 [h, w, 3], color frame. pixel: int32 [h, w], index into the flat color image. valid: bool [h, w],
+    has a depth and falls into the color image. shown: bool [h, w], and the color camera sees it, too. scale: color
+    pixels a depth pixel.
+    """
 
     points: np.ndarray
     pixel: np.ndarray
     valid: np.ndarray
+    shown: np.ndarray
     scale: float
 
     def marks(self, mask: np.ndarray) -> np.ndarray:
         """bool [h, w]: depth pixels that fall on a mask of the color image."""
-        return mask.reshape(-1)[self.pixel] & self.valid
+        return mask.reshape(-1)[self.pixel] & self.shown
 
     def cloud(self, where: np.ndarray, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points [N, 3] and their colors [N, 3] of some depth pixels, bool [h, w]."""
@@ -137,7 +141,7 @@ class _Seen:
 
     def crop(self, part: tuple[slice, slice]) -> _Seen:
         """The same of a part of the depth image."""
-        return _Seen(self.points[part], self.pixel[part], self.valid[part], self.scale)
+        return _Seen(self.points[part], self.pixel[part], self.valid[part], self.shown[part], self.scale)
 
 
 def _carry(
@@ -147,7 +151,7 @@ def _carry(
     rays = depth.rays()
     points = np.dstack([rays[..., 0] * z, rays[..., 1] * z, z])
     if depth_to_color is None and depth == color:
-        return _Seen(points, np.arange(z.size, dtype=np.int32).reshape(z.shape), valid, 1.0)
+        return _Seen(points, np.arange(z.size, dtype=np.int32).reshape(z.shape), valid, valid, 1.0)
     if depth_to_color is not None:
         points = transformed(points.reshape(-1, 3), depth_to_color).reshape(points.shape)
     valid = valid & (points[..., 2] > 1e-6)
@@ -157,9 +161,10 @@ def _carry(
     valid = valid & (u >= 0) & (u < color.width) & (v >= 0) & (v < color.height)
     pixel = np.where(valid, v * color.width + u, 0)
     scale = color.fx / depth.fx
+    shown = valid
     if depth_to_color is not None:
-        valid &= ~_hidden(points[..., 2], pixel, valid, color, scale)
-    return _Seen(points, pixel, valid, scale)
+        shown = valid & ~_hidden(points[..., 2], pixel, valid, color, scale)
+    return _Seen(points, pixel, valid, shown, scale)
 
 
 def _hidden(z: np.ndarray, pixel: np.ndarray, valid: np.ndarray, color: Intrinsics, scale: float) -> np.ndarray:
@@ -268,7 +273,7 @@ def _coverage(mask: np.ndarray, seen: _Seen) -> float:
     if not area:
         return 0.0
     flat = np.zeros(mask.size, np.uint8)
-    flat[seen.pixel[seen.valid]] = 1
+    flat[seen.pixel[seen.shown]] = 1
     hit = flat.reshape(mask.shape)
     if seen.scale > 1:
         size = int(np.ceil(seen.scale))

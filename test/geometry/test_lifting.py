@@ -63,14 +63,35 @@ def test_a_depth_camera_of_another_size_lens_and_place() -> None:
     assert ignoring.box is None or abs(ignoring.box.center[0] - FACE[0]) > 0.01, "the transform makes no difference"
 
 
+def ramp(shift_x: float) -> tuple[np.ndarray, np.ndarray]:
+    """Depth and mask of a steep ramp before a wall, from a camera at (shift_x, 0, 0): z = 0.7 + 1.5 x."""
+    rays = COLOR.rays()
+    z = (0.7 + 1.5 * shift_x) / (1 - 1.5 * rays[..., 0])
+    mask = (np.abs(rays[..., 0] * z + shift_x) <= 0.08) & (np.abs(rays[..., 1] * z) <= 0.05) & (z > 0)
+    return np.where(mask, z, 0.86).astype(np.float32), mask
+
+
 def test_what_is_hidden_behind_the_target_is_not_taken_for_it() -> None:
-    """From far to the side the depth camera sees the wall behind the box, under the color camera's mask."""
-    depth, _ = view(COLOR, 0.15)
-    _, mask = view(COLOR)
+    """The depth camera, far to the left, sees the wall behind the ramp under the color camera's mask. The wall is near
+    enough to the ramp's far end to be a part of it: only that it is hidden tells them apart."""
+    depth, _ = ramp(-0.2)
+    _, mask = ramp(0.0)
     matrix = np.eye(4)
-    matrix[0, 3] = 0.15
+    matrix[0, 3] = -0.2
     scene = lift_masks([mask], picture(mask), depth, COLOR, COLOR, depth_to_color=matrix)
-    assert abs(scene.targets[0].points[:, 2] - BOX_Z).max() < 1e-4
+    points = scene.targets[0].points
+    assert len(points) > 500 and abs(points[:, 2] - 0.7 - 1.5 * points[:, 0]).max() < 0.01
+    # It is an obstacle all the same.
+    behind = scene.points[np.isclose(scene.points[:, 2], 0.86)]
+    u, v = np.round(COLOR.project(behind)).astype(int).T
+    assert mask[v, u].sum() > 500
+
+
+def test_another_lens_in_the_same_place() -> None:
+    lens = Intrinsics(320, 240, 200.0, 200.0, 150.0, 110.0)
+    depth, _ = view(lens)
+    _, mask = view(COLOR)
+    check_face(lift_masks([mask], picture(mask), depth, COLOR, lens).targets[0], 0.004)
 
 
 def test_no_value_and_the_range_of_the_sensor() -> None:
