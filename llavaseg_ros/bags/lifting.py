@@ -43,6 +43,9 @@ class StaticTransforms:
                 matrix = rigid((move.x, move.y, move.z), (turn.x, turn.y, turn.z, turn.w))
                 self._parents[one.child_frame_id.lstrip("/")] = (one.header.frame_id.lstrip("/"), matrix)
 
+    def listen(self) -> None:
+        """There is nothing to listen to."""
+
     def matrix(self, target: str, source: str, stamp_ns: int, why: str) -> np.ndarray:
         """float64 [4, 4]: from the frame `source` to `target`. Raises NoDepth when /tf_static does not tell."""
         to_root, root = self._up(source.lstrip("/"))
@@ -88,7 +91,8 @@ class BagLifter:
         self, masks: TargetMaskArray, segments: Sequence[Segment], rgb: np.ndarray, *, scene: bool = False
     ) -> Geometry:
         """As `ros.lifting.Lifter.lift`."""
-        return self._lifter.lift(masks, segments, rgb, scene=scene)
+        # Nothing is waited for: what the bag has for this frame is here.
+        return self._lifter.lift(masks, segments, rgb, scene=scene, should_cancel=lambda: True)
 
 
 class DepthMessage(RawMessage):

@@ -9,7 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-DISTORTION_MODELS = ("", "plumb_bob", "rational_polynomial", "equidistant")
+# Of the angle at the image's corners: what is beyond cannot be seen.
+_MARGIN = 1.02
+# Five iterations, OpenCV's default, are off by pixels in the corners of a wide lens.
+_EXACT = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 100, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,14 @@ class Intrinsics:
         """float32 [H, W, 2]: x / z and y / z of every pixel's ray, the lens taken out. Not to be written to."""
         return _rays(self)
 
+    def sees(self, points: np.ndarray) -> np.ndarray:
+        """bool [...]: points [..., 3] that lie no further off the axis than the image's corners, all of them without
+        distortion. Beyond, the polynomial of a lens turns round and would fold them back into the image."""
+        if not self.distortion:
+            return np.ones(points.shape[:-1], np.bool_)
+        reach = _MARGIN * float(np.sqrt((self.rays() ** 2).sum(axis=-1).max()))
+        return (points[..., :2] ** 2).sum(axis=-1) <= (reach * points[..., 2]) ** 2
+
     def project(self, points: np.ndarray) -> np.ndarray:
         """Pixels float32 [N, 2], x and y, of points [N, 3] in m with z > 0."""
         if not self.distortion:
@@ -54,6 +65,16 @@ class Intrinsics:
         return pixels.reshape(-1, 2).astype(np.float32)
 
 
+def _undistorted(pixels: Any, camera: Intrinsics) -> Any:
+    lens = np.array(camera.distortion)
+    if camera.fisheye:
+        return cv2.fisheye.undistortPoints(pixels, camera.matrix, lens)
+    undistort: Any = getattr(cv2, "undistortPointsIter", None)  # OpenCV 4; OpenCV 5 takes the criteria by this name
+    if undistort is not None:
+        return undistort(pixels, camera.matrix, lens, None, None, _EXACT)
+    return cv2.undistortPoints(pixels, camera.matrix, lens, criteria=_EXACT)
+
+
 # A camera or two, and what they were before a mode change.
 @lru_cache(maxsize=4)
 def _rays(camera: Intrinsics) -> np.ndarray:
@@ -62,8 +83,7 @@ def _rays(camera: Intrinsics) -> np.ndarray:
         rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy], axis=-1)
     else:
         pixels: Any = np.stack([u, v], axis=-1).reshape(-1, 1, 2)
-        undistort = cv2.fisheye.undistortPoints if camera.fisheye else cv2.undistortPoints
-        undone: Any = undistort(pixels, camera.matrix, np.array(camera.distortion))
+        undone: Any = _undistorted(pixels, camera)
         rays = undone.reshape(camera.height, camera.width, 2)
     rays = rays.astype(np.float32)
     rays.flags.writeable = False

@@ -107,15 +107,14 @@ def lift_masks(
 class _Seen:
     """What the depth image shows, pixel by pixel.
 
-    points: float32 [h, w, 3], color frame. pixel: int32 [h, w], index into the flat color image. valid: bool [h, w],
-    has a depth and falls into the color image. shown: bool [h, w], and the color camera sees it, too. scale: color
-    pixels a depth pixel.
+    points: float32 [h, w, 3], color frame. valid: bool [h, w], has a depth. shown: bool [h, w], and the color camera
+    sees it. pixel: int32 [h, w], index into the flat color image; -1 beside it. scale: color pixels a depth pixel.
     """
 
     points: np.ndarray
-    pixel: np.ndarray
     valid: np.ndarray
     shown: np.ndarray
+    pixel: np.ndarray
     scale: float
 
     def marks(self, mask: np.ndarray) -> np.ndarray:
@@ -123,9 +122,12 @@ class _Seen:
         return mask.reshape(-1)[self.pixel] & self.shown
 
     def cloud(self, where: np.ndarray, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points [N, 3] and their colors [N, 3] of some depth pixels, bool [h, w]."""
+        """Points [N, 3] and their colors [N, 3] of some depth pixels, bool [h, w]; black beside the color image."""
         index = np.flatnonzero(where)
-        return self.points.reshape(-1, 3)[index], rgb.reshape(-1, 3)[self.pixel.reshape(-1)[index]]
+        pixel = self.pixel.reshape(-1)[index]
+        colors = rgb.reshape(-1, 3)[pixel]
+        colors[pixel < 0] = 0
+        return self.points.reshape(-1, 3)[index], colors
 
     def around(self, mask: np.ndarray, *, margin: int) -> tuple[slice, slice]:
         """Rows and columns of the depth image that hold the mask, and `margin` color pixels more."""
@@ -141,7 +143,7 @@ class _Seen:
 
     def crop(self, part: tuple[slice, slice]) -> _Seen:
         """The same of a part of the depth image."""
-        return _Seen(self.points[part], self.pixel[part], self.valid[part], self.shown[part], self.scale)
+        return _Seen(self.points[part], self.valid[part], self.shown[part], self.pixel[part], self.scale)
 
 
 def _carry(
@@ -151,26 +153,26 @@ def _carry(
     rays = depth.rays()
     points = np.dstack([rays[..., 0] * z, rays[..., 1] * z, z])
     if depth_to_color is None and depth == color:
-        return _Seen(points, np.arange(z.size, dtype=np.int32).reshape(z.shape), valid, valid, 1.0)
+        return _Seen(points, valid, valid, np.arange(z.size, dtype=np.int32).reshape(z.shape), 1.0)
     if depth_to_color is not None:
         points = transformed(points.reshape(-1, 3), depth_to_color).reshape(points.shape)
-    valid = valid & (points[..., 2] > 1e-6)
-    at = np.zeros((*z.shape, 2), np.int32)
-    at[valid] = np.floor(color.project(points[valid]) + 0.5)
+    before = valid & (points[..., 2] > 1e-6)
+    shown = before & color.sees(points)
+    at = np.full((*z.shape, 2), -1, np.int32)
+    at[shown] = np.floor(color.project(points[shown]) + 0.5)
     u, v = at[..., 0], at[..., 1]
-    valid = valid & (u >= 0) & (u < color.width) & (v >= 0) & (v < color.height)
-    pixel = np.where(valid, v * color.width + u, 0)
+    shown &= (u >= 0) & (u < color.width) & (v >= 0) & (v < color.height)
+    pixel = np.where(shown, v * color.width + u, -1)
     scale = color.fx / depth.fx
-    shown = valid
     if depth_to_color is not None:
-        shown = valid & ~_hidden(points[..., 2], pixel, valid, color, scale)
-    return _Seen(points, pixel, valid, shown, scale)
+        shown = shown & ~_hidden(points[..., 2], pixel, shown, color, scale)
+    return _Seen(points, valid, shown, pixel, scale)
 
 
-def _hidden(z: np.ndarray, pixel: np.ndarray, valid: np.ndarray, color: Intrinsics, scale: float) -> np.ndarray:
+def _hidden(z: np.ndarray, pixel: np.ndarray, within: np.ndarray, color: Intrinsics, scale: float) -> np.ndarray:
     """bool [h, w]: something nearer to the color camera falls on the same pixel, or right beside it."""
     nearest = np.full(color.height * color.width, np.float32(np.inf))
-    np.minimum.at(nearest, pixel[valid], z[valid])
+    np.minimum.at(nearest, pixel[within], z[within])
     # Between the pixels that depth pixels fall on must be no holes to look through.
     size = 2 * max(1, int(np.ceil(scale / 2 - 0.5))) + 1
     front = np.asarray(cv2.erode(nearest.reshape(color.height, color.width), np.ones((size, size), np.uint8)))
@@ -181,8 +183,8 @@ def _lift(
     mask: np.ndarray, rgb: np.ndarray, seen: _Seen, settings: LiftSettings
 ) -> tuple[LiftedTarget, np.ndarray]:
     """The target, and bool [h, w]: the depth pixels that are not the scene's because of it."""
-    if not seen.valid.size:
-        return _without(0.0, 0, settings), seen.valid
+    if not seen.shown.size:
+        return _without(0.0, 0, settings), seen.shown
     coverage = _coverage(mask, seen)
     outline = seen.marks(mask)
     inner = seen.marks(_eroded(mask, settings.erode_px))

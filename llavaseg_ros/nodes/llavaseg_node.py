@@ -74,7 +74,7 @@ class LLaVASegNode(LifecycleNode):
         self.monitor = Monitor(self, self.worker)
         self.inputs = Inputs(self, lambda text: self.get_logger().warning(text, throttle_duration_sec=5.0))
         self._outputs = Outputs(self)
-        lifter = Lifter(
+        self.lifter = Lifter(
             self.inputs.depth,
             self.inputs.camera_info,
             self.inputs.depth_camera_info,
@@ -84,7 +84,7 @@ class LLaVASegNode(LifecycleNode):
         self._runner = CommandRunner(
             self.inputs.images,
             self.sessions,
-            lifter,
+            self.lifter,
             now_ns=lambda: self.get_clock().now().nanoseconds,
             limits=self._limits,
             partial=partial(self._outputs.send, "answer"),
@@ -308,6 +308,7 @@ class LLaVASegNode(LifecycleNode):
         self._resize_rings(settings)
         if self._state == "active":
             self._follow_parameters(settings)
+            self.lifter.prepare()
             self.monitor.watch_camera(self.inputs, settings.diagnostics_no_image_warning_s)
 
     def _diagnose(self) -> None:

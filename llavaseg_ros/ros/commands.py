@@ -6,7 +6,8 @@ Runs in the worker's thread only. Knows messages, but neither a node nor a publi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,13 +121,23 @@ class CommandRunner:
         """The model is another one, or has lost its image."""
         self._encoded, self._rgb = None, None
 
+    @contextmanager
+    def watching(self, model: Any) -> Iterator[None]:
+        """Around every use of the model: what encodes beside the language model may fail; then the image is gone."""
+        try:
+            yield
+        except Exception:
+            if model.image_shape is None:
+                self.forget_image()
+            raise
+
     def run(self, model: Any, job: Job, request: Request) -> Done:
         """Do one command. Raises what the model raises."""
         limits = self._limits()
         request.frame = self._choose(request, job, limits)
         rgb = self._encode(model, request.frame, request)
         request.history, request.last = self._sessions.recall(request.session_id, limits.history_length)
-        try:
+        with self.watching(model):
             result = model.segment(
                 request.text,
                 history=request.history,
@@ -135,10 +146,6 @@ class CommandRunner:
                 on_progress=self._progress(request, job, limits.partial_answers),
                 should_cancel=job.should_cancel,
             )
-        except LLaVASegError:
-            if model.image_shape is None:  # what encodes beside the language model has failed
-                self.forget_image()
-            raise
         if job.should_cancel():
             raise Cancelled("canceled")
         messages.check_result(result, (rgb.shape[0], rgb.shape[1]))
@@ -171,11 +178,15 @@ class CommandRunner:
         encoded = None if request.newest_image else self._encoded
         frame = encoded or self._choose(Request("", ""), job, self._limits())
         rgb = self._encode(model, frame, None)
-        segment = model.segment_prompt(points=points, labels=labels, box=box)
+        with self.watching(model):
+            segment = model.segment_prompt(points=points, labels=labels, box=box)
         messages.check_segment(segment, (rgb.shape[0], rgb.shape[1]))
         masks = TargetMaskArray(header=self._header, targets=[messages.target_mask(segment, self._header)])
         there = (segment,) if segment.mask.any() else ()
-        geometry = self.lifter.lift(masks, there, rgb, scene=False, should_cancel=job.should_cancel)
+        own = frame.number == 0  # the picture of the last goal
+        geometry = self.lifter.lift(
+            masks, there, rgb, own_image=own, scene=False, should_cancel=job.should_cancel
+        )
         return masks.targets[0], self._header, geometry
 
     def outcome(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from llavaseg_ros.errors import NoDepth
 from llavaseg_ros.geometry import Intrinsics
 from llavaseg_ros.ros.freshness import NS, Frame, FrameStore, stamp_text
 
-# What camera_info calls a lens, and how many coefficients it has at least.
-_LENSES = {"": 0, "plumb_bob": 4, "rational_polynomial": 8, "equidistant": 4}
+# What camera_info calls a lens, and how many coefficients OpenCV takes for it. Drivers give zeros beyond.
+_LENSES = {"": (0,), "plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
 
 
 class DepthStore(FrameStore):
@@ -58,6 +60,24 @@ class DepthStore(FrameStore):
             )
         return frame
 
+    def wait_nearest(
+        self, stamp_ns: int, slop_s: float, should_cancel: Callable[[], bool], monotonic: Callable[[], float]
+    ) -> Frame:
+        """As `nearest`, but for as long as slop_s a frame of an earlier moment is not taken: the right one may be on
+        its way. For the worker's thread."""
+
+        def settled() -> Frame:
+            frame = self.nearest(stamp_ns, slop_s)
+            newest = self.newest
+            if frame.stamp_ns != stamp_ns and newest is not None and newest.stamp_ns < stamp_ns:
+                raise NoDepth("the depth image of this moment may still come")
+            return frame
+
+        try:
+            return self.wait_for(settled, slop_s, should_cancel, monotonic)
+        except NoDepth:
+            return self.nearest(stamp_ns, slop_s)
+
     def _distance(self, frame: Frame) -> int:
         return abs(frame.stamp_ns - self._expected_ns)
 
@@ -68,9 +88,10 @@ def intrinsics(info: Any, topic: str, size: tuple[int, int], *, rectified: bool)
     rectified: the images have been, so that P counts and the lens is out of them; else K and D. Binning and a region of
     interest are taken into account. Raises NoDepth when it is all zero (uncalibrated), or for images of another size.
     """
-    matrix = info.p if rectified else info.k
-    fx, cx, fy, cy = float(matrix[0]), float(matrix[2]), float(matrix[5 if rectified else 4]), 0.0
-    cy = float(matrix[6 if rectified else 5])
+    fx, cx, fy, cy = (float(info.p[i]) for i in (0, 2, 5, 6)) if rectified else (float(info.k[i]) for i in (0, 2, 4, 5))
+    lens = () if rectified else tuple(float(value) for value in info.d)
+    if not all(math.isfinite(value) for value in (fx, cx, fy, cy, *lens)):
+        raise NoDepth(f"{topic}: {'P' if rectified else 'K or D'} holds a number that is not finite")
     if not (fx > 0 and fy > 0):
         raise NoDepth(f"{topic}: focal lengths {fx:g} and {fy:g} px; the camera is not calibrated")
     columns, rows = max(1, int(info.binning_x)), max(1, int(info.binning_y))
@@ -79,9 +100,9 @@ def intrinsics(info: Any, topic: str, size: tuple[int, int], *, rectified: bool)
     height = int(region.height or info.height) // rows
     if (height, width) != size and (height or width):  # some drivers leave the size out
         raise NoDepth(f"{topic}: is for images of {width}x{height} px; they have {size[1]}x{size[0]}")
-    lens = () if rectified else tuple(float(value) for value in info.d)
     model = info.distortion_model if any(lens) else ""
-    if model not in _LENSES or len(lens) < _LENSES[model]:
+    fits = [count for count in _LENSES.get(model, ()) if count <= len(lens)]
+    if not fits or any(lens[fits[-1] :]):
         known = ", ".join(filter(None, _LENSES))
         raise NoDepth(f"{topic}: distortion model {model!r} with {len(lens)} coefficients; expected one of {known}")
     return Intrinsics(
@@ -91,6 +112,6 @@ def intrinsics(info: Any, topic: str, size: tuple[int, int], *, rectified: bool)
         fy / rows,
         (cx - region.x_offset) / columns,
         (cy - region.y_offset) / rows,
-        lens if model else (),
+        lens[: fits[-1]],
         model == "equidistant",
     )

@@ -132,6 +132,8 @@ class Dispatcher:
     def _job(
         self, request: Request, timeout_s: float, done: Done | None = None, started: Callable[[], None] | None = None
     ) -> Job:
+        epoch = self._following.epoch
+
         def finish(value: Any, error: LLaVASegError | None) -> None:
             try:
                 outcome = self._runner.outcome(request, job, value, error)
@@ -139,7 +141,7 @@ class Dispatcher:
                 error = as_error(raised)
                 outcome = self._runner.outcome(request, job, None, error)
             try:
-                self._following.command_ended(request, outcome)
+                self._following.command_ended(request, outcome, epoch)
                 self._outputs.publish(outcome, masks=not self._following.holds_masks(outcome))
                 self._note(outcome)
             finally:

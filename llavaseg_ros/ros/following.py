@@ -80,6 +80,8 @@ class Following:
         self._target: Target | None = None
         self._open = False
         self._served = 0
+        self.epoch = 0
+        """Of what is asked for before it grew by one, nothing is followed."""
         # Held while masks go out, so that none does once `close` has returned.
         self._lock = threading.Lock()
         self.followed = self.dropped = 0
@@ -110,11 +112,14 @@ class Following:
         """Forget what is followed. Nothing is published when this has returned, until `open`."""
         with self._lock:
             self._open, self._target = False, None
+            self.epoch += 1
 
     def forget(self) -> None:
-        """Follow nothing until the next command that finds a target. Nothing is published when this has returned."""
+        """Follow nothing until a target is found by a command that comes after this. Nothing is published when this has
+        returned."""
         with self._lock:
             self._target = None
+            self.epoch += 1
 
     def new_model(self) -> None:
         """Another model serves: it reasons by itself about the command that is followed."""
@@ -132,11 +137,12 @@ class Following:
         question = outcome.result is not None and outcome.result.thought.is_question
         return question and self.state in ("following", "lost")
 
-    def command_ended(self, request: Request, outcome: Outcome) -> None:
+    def command_ended(self, request: Request, outcome: Outcome, epoch: int) -> None:
         """Follow the target that a command found; also while following is off, for when it is switched on.
 
         One that cleared the masks (not found, failed) ends the following: else the old target would come out as if it
         were the answer. A plain question does not, nor does a goal with an image of its own, nor a preempted command.
+        epoch: as it was when the command came.
         """
         if outcome.masks is None or request.image is not None:
             return
@@ -144,6 +150,8 @@ class Following:
         if result is not None and result.thought.is_question:
             return
         with self._lock:
+            if epoch != self.epoch:
+                return
             self._target = None
             if self._open and result is not None and request.frame is not None and outcome.masks.targets:
                 frame, newest = request.frame, self._frames.newest
@@ -184,11 +192,12 @@ class Following:
         """The target on the frame that is encoded; None when it is not there. Reasons again when that is due."""
         try:
             result = None
-            if target.lost_at is not None or target.relook_at is None:
-                gap_s = max(0.0, (_time_ns(frame) - target.seen_ns) / NS)
-                result = _checked(model.follow(target.last, gap_s=gap_s), rgb)
-            if result is None and target.relook_at is not None and time.monotonic() >= target.relook_at:
-                result = self._relook(model, target, rgb, limits)
+            with self._runner.watching(model):
+                if target.lost_at is not None or target.relook_at is None:
+                    gap_s = max(0.0, (_time_ns(frame) - target.seen_ns) / NS)
+                    result = _checked(model.follow(target.last, gap_s=gap_s), rgb)
+                if result is None and target.relook_at is not None and time.monotonic() >= target.relook_at:
+                    result = self._relook(model, target, rgb, limits)
         except Cancelled:
             return None
         except Exception as raised:
@@ -241,7 +250,10 @@ class Following:
         masks = messages.target_masks(found, header, request.command_id, max_targets=kept)
         masks.command = messages.clean(request.text)
         segments = messages.targets_of(found, kept)
-        return masks, self._runner.lifter.lift(masks, segments, rgb, scene=self._wants_scene())
+        geometry = self._runner.lifter.lift(
+            masks, segments, rgb, scene=self._wants_scene(), should_cancel=self._preempted
+        )
+        return masks, geometry
 
 
 def _checked(result: Result, rgb: np.ndarray) -> Result | None:

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 class FindsTransforms(Protocol):
     """As `transforms.Transforms`."""
 
+    def listen(self) -> None:
+        """See there."""
+
     def matrix(self, target: str, source: str, stamp_ns: int, why: str) -> np.ndarray:
         """See there."""
 
@@ -85,6 +88,22 @@ class Lifter:
         """The camera has sent depth, and it is not switched off."""
         return self._limits().enabled and self._depth.count > 0
 
+    def prepare(self) -> None:
+        """Have tf2 listened to before the first command, where it will be needed. Now and then; costs microseconds."""
+        limits = self._limits()
+        if limits.enabled and (limits.target_frame or self._frames_differ()):
+            self._transforms.listen()
+
+    def _frames_differ(self) -> bool:
+        newest, info = self._depth.newest, self._info.newest
+        if newest is None or info is None:
+            return False
+        try:
+            frames = [_read(frame.msg).header.frame_id for frame in (newest, info)]
+        except NoDepth:
+            return False
+        return frames[0] != frames[1]
+
     def expect(self, header: Header) -> None:
         """An image with this header is being worked on: its depth image will be wanted."""
         if self._limits().enabled:
@@ -115,6 +134,8 @@ class Lifter:
                 raise NoDepth("depth is switched off (depth_enabled)")
             if own_image:
                 raise NoDepth("there is no depth for an image that came with the command")
+            if not (wanted or limits.required or self._depth.count):
+                return no_geometry(masks.header)  # a camera without depth: nothing to wait for
             frame, lifted = self._lift(masks.header, segments, rgb, limits, scene, should_cancel)
         except Exception as raised:
             problem = raised if isinstance(raised, NoDepth) else NoDepth(f"lifting failed: {raised}")
@@ -144,9 +165,7 @@ class Lifter:
         stamp = stamp_ns(header.stamp)
         if not stamp:
             raise NoDepth("the image has no stamp, so no depth image can be matched to it")
-        frame = self._depth.wait_for(
-            lambda: self._depth.nearest(stamp, limits.slop_s), limits.slop_s, should_cancel, time.monotonic
-        )
+        frame = self._depth.wait_nearest(stamp, limits.slop_s, should_cancel, time.monotonic)
         depth_msg = _read(frame.msg)
         try:
             depth_m = to_depth_m(depth_msg)

@@ -14,15 +14,33 @@ from llavaseg_ros.geometry import rotation_of
 
 # A transform of the image's stamp is often published a little later than the image.
 WAIT_S = 0.2
+# A language model may think for long about an image: its transform is then this old.
+CACHE_S = 120.0
 
 
 class Transforms:
-    """Asks tf2. Listens to /tf only from the first question on: most robots that need no other frame never ask."""
+    """Asks tf2. Subscribes to /tf only on a robot that needs other frames than the image's."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._buffer: Any = None
         self._listener: Any = None
+        self._problem = ""
+
+    def listen(self) -> None:
+        """Listen from now on, if tf2 is there: what was published before the first question can then be asked for."""
+        if self._buffer is not None or self._problem:
+            return
+        try:
+            from tf2_ros import Buffer, TransformListener
+
+            buffer = Buffer(cache_time=Duration(seconds=CACHE_S))
+            self._listener = TransformListener(buffer, self._node)
+            self._buffer = buffer
+        except ImportError:
+            self._problem = "needs the package tf2_ros, which is not installed here"
+        except Exception as error:  # told by the first question, and not in whoever prepares for it
+            self._problem = f"tf2 cannot be used: {error}"
 
     def matrix(self, target: str, source: str, stamp_ns: int, why: str) -> np.ndarray:
         """float64 [4, 4]: from the frame `source` to `target` at a stamp. why: what needs it, for the error.
@@ -31,8 +49,9 @@ class Transforms:
         """
         if source == target:
             return np.eye(4)
+        self.listen()
         if self._buffer is None:
-            self._buffer = self._listen(why)
+            raise NoDepth(f"{why}: {self._problem}")
         try:
             found = self._buffer.lookup_transform(
                 target, source, Time(nanoseconds=stamp_ns), timeout=Duration(seconds=WAIT_S)
@@ -41,15 +60,6 @@ class Transforms:
             raise NoDepth(f"{why}: no transform from {source!r} to {target!r} at the image's stamp: {error}") from error
         move, turn = found.transform.translation, found.transform.rotation
         return rigid((move.x, move.y, move.z), (turn.x, turn.y, turn.z, turn.w))
-
-    def _listen(self, why: str) -> Any:
-        try:
-            from tf2_ros import Buffer, TransformListener
-        except ImportError as error:
-            raise NoDepth(f"{why}: needs the package tf2_ros, which is not installed here") from error
-        buffer = Buffer()
-        self._listener = TransformListener(buffer, self._node)
-        return buffer
 
 
 def rigid(translation: tuple[float, float, float], quaternion: tuple[float, float, float, float]) -> np.ndarray:

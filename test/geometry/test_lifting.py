@@ -94,6 +94,31 @@ def test_another_lens_in_the_same_place() -> None:
     check_face(lift_masks([mask], picture(mask), depth, COLOR, lens).targets[0], 0.004)
 
 
+def test_the_scene_reaches_beyond_the_color_image() -> None:
+    """A planner must not run into what only the wider depth camera sees."""
+    wide = Intrinsics(320, 240, 140.0, 140.0, 159.5, 119.5)
+    _, mask = view(COLOR)
+    scene = lift_masks([mask], picture(mask), view(wide)[0], COLOR, wide)
+    check_face(scene.targets[0], 0.006)
+    outside = np.abs(scene.points[:, 0] / scene.points[:, 2]) > 160 / 280
+    assert outside.sum() > 10_000 and not scene.colors[outside].any()
+
+
+def test_a_lens_does_not_fold_the_far_side_into_the_mask() -> None:
+    """Beyond its field a strong lens' polynomial turns round: what is there would land on the target."""
+    color = Intrinsics(640, 480, 560.0, 560.0, 319.5, 239.5, (-0.42, 0.20, 0.0, 0.0, -0.05))
+    wide = Intrinsics(512, 512, 140.0, 140.0, 255.5, 255.5)
+    rays = wide.rays()
+    depth = np.where((np.hypot(rays[..., 0], rays[..., 1]) > 1.5) & (rays[..., 0] < 0), 0.4, 1.0).astype(np.float32)
+    mask = np.zeros((480, 640), np.bool_)
+    mask[60:420, 20:200] = True
+    rgb = np.zeros((480, 640, 3), np.uint8)
+    matrix = np.eye(4)
+    matrix[0, 3] = -0.03
+    target = lift_masks([mask], rgb, depth, color, wide, depth_to_color=matrix).targets[0]
+    assert target.box is not None and np.allclose(target.points[:, 2], 1.0) and target.coverage > 0.9
+
+
 def test_no_value_and_the_range_of_the_sensor() -> None:
     depth, mask = view(COLOR)
     rows = np.flatnonzero(mask.any(axis=1))

@@ -42,6 +42,13 @@ def test_projecting_a_pixels_ray_gives_the_pixel(name: str) -> None:
     assert pixels == pytest.approx(np.column_stack([u, v]), abs=0.05)
 
 
+def test_rays_of_a_wide_lens_are_exact_in_the_corners() -> None:
+    camera = Intrinsics(640, 480, 446.0, 446.0, 319.5, 239.5, (-0.36, 0.17, 0.0, 0.0, -0.04))
+    rays = camera.rays()
+    corners = np.array([(*rays[v, u], 1.0) for v, u in ((0, 0), (0, 639), (479, 0), (479, 639))])
+    assert camera.project(corners) == pytest.approx(np.array([(0, 0), (639, 0), (0, 479), (639, 479)]), abs=0.02)
+
+
 def test_rays_of_a_distorted_lens_differ_from_those_of_a_pinhole() -> None:
     assert abs(LENSES["plumb_bob"].rays() - LENSES["none"].rays()).max() > 0.005
 

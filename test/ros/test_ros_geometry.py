@@ -34,9 +34,10 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, RegionOfInterest
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 
-from llavaseg_ros.errors import ErrorCode
+from llavaseg_ros.errors import ErrorCode, NoDepth
 from llavaseg_ros.ros.clouds import cloud, cloud_points
 from llavaseg_ros.ros.convert import depth_mm_to_image, depth_to_image, rgb_to_image
+from llavaseg_ros.ros.depth import intrinsics
 from llavaseg_ros.srv import SegmentAtPrompt
 
 
@@ -122,7 +123,7 @@ def test_action_tells_the_stage_and_brings_the_place(camera: Any, monkeypatch: A
     rgbd = camera(ScriptedPipeline(token_s=0.05))
     rgbd.frame()
     # rclpy's client drops feedback that arrives after the result.
-    lifter = rgbd.stack.node._runner.lifter
+    lifter = rgbd.stack.node.lifter
     lift = lifter.lift
     monkeypatch.setattr(lifter, "lift", lambda *args, **named: time.sleep(0.2) or lift(*args, **named))
     feedback: list[Any] = []
@@ -214,6 +215,33 @@ def test_depth_that_comes_after_the_command_is_waited_for(camera: Any) -> None:
     check_place(rgbd.poses.wait()[-1])
 
 
+def test_the_depth_image_before_is_not_taken_while_the_right_one_is_on_its_way(camera: Any) -> None:
+    rgbd = camera(sync__depth_slop_s=5.0)
+    rgbd.frame(depth=depth_m(0.5), age_s=0.1)
+    image = rgbd.stack.send_image(message=rgb_to_image(picture(), rgbd.stack.header(frame_id=FRAME)))
+    rgbd.stack.send_command("take the mug", image_stamp=image.header.stamp)
+    assert rgbd.stack.pipeline.started.wait(30)
+    time.sleep(0.3)
+    assert not rgbd.stack.final_answers()
+    rgbd.send("depth/image", depth_to_image(depth_m(0.7), image.header))
+    assert wait_until(rgbd.stack.final_answers, what="the answer")[0].error_code == ErrorCode.NONE
+    assert rgbd.poses.wait()[-1].pose.position.z == pytest.approx(0.7)
+
+
+def test_the_depth_image_before_is_taken_when_no_better_one_comes(camera: Any) -> None:
+    rgbd = camera(sync__depth_slop_s=0.2)
+    rgbd.frame(late_s=-0.05)
+    assert rgbd.stack.ask("take the mug").error_code == ErrorCode.NONE
+    check_place(rgbd.poses.wait()[-1])
+
+
+def test_a_camera_that_never_sent_depth_is_not_waited_for(camera: Any) -> None:
+    rgbd = camera(sync__depth_slop_s=10.0, timeout_s=5.0)
+    rgbd.stack.send_image()
+    answer = rgbd.stack.ask("take the mug")
+    assert answer.error_code == ErrorCode.NONE and answer.latency.sec < 5
+
+
 # --- what can be wrong ---
 
 
@@ -250,6 +278,16 @@ def test_an_image_of_the_goals_own_has_no_depth(camera: Any) -> None:
     assert done.result.error_code == ErrorCode.NONE and not done.result.masks.targets[0].has_geometry
     done = rgbd.stack.do("take the mug", use_image=True, image=own, want_geometry=True)
     assert done.result.error_code == ErrorCode.NO_DEPTH and "came with the command" in done.result.error_msg
+
+
+def test_a_prompt_on_a_goals_own_image_has_no_depth_either(camera: Any) -> None:
+    rgbd = camera()
+    rgbd.frame()
+    own = rgb_to_image(picture(), rgbd.stack.header(frame_id="wrist_camera"))
+    rgbd.stack.do("take the mug", use_image=True, image=own)
+    box = RegionOfInterest(x_offset=10, y_offset=8, width=20, height=12)
+    response = rgbd.stack.call(SegmentAtPrompt, "llavaseg/segment_at_prompt", SegmentAtPrompt.Request(box=box))
+    assert response.header == own.header and response.target.area_px == 240 and not response.target.has_geometry
 
 
 BROKEN_DEPTH = {
@@ -293,12 +331,31 @@ def test_calibration_missing_zero_or_of_another_size(camera: Any) -> None:
     rgbd.send("camera_info", calibration())
     answer = rgbd.stack.ask("take the mug")
     assert "no depth/camera_info has come" in answer.error_msg and answer.error_code == ErrorCode.NO_DEPTH
+    for field, value in (("k", float("nan")), ("k", float("inf")), ("d", float("nan"))):
+        broken = calibration()
+        getattr(broken, field)[2] = value
+        rgbd.send("camera_info", broken)
+        assert "K or D holds a number that is not finite" in rgbd.stack.ask("take the mug").error_msg
+    rgbd.send("camera_info", calibration())
     odd = calibration()
     odd.distortion_model, odd.d = "kannala", [0.1]
     rgbd.send("depth/camera_info", odd)
     assert "distortion model 'kannala'" in rgbd.stack.ask("take the mug").error_msg
     rgbd.send("depth/camera_info", calibration())
     assert rgbd.stack.ask("take the mug").error_code == ErrorCode.NONE
+
+
+def test_coefficients_that_a_driver_fills_up_with_zeros() -> None:
+    info = calibration()
+    for model, given, taken in (("equidistant", [0.1, 0.01, 0.0, 0.0, 0.0], 4), ("plumb_bob", [0.1] * 5 + [0.0], 5),
+                                ("rational_polynomial", [0.1] * 8 + [0.0] * 4, 12), ("plumb_bob", [0.1] * 4, 4)):
+        info.distortion_model, info.d = model, given
+        found = intrinsics(info, "camera_info", (HEIGHT, WIDTH), rectified=False)
+        assert found.distortion == tuple(given[:taken]) and found.fisheye == (model == "equidistant")
+        found.rays()
+    info.distortion_model, info.d = "equidistant", [0.1, 0.0, 0.0, 0.0, 0.1]
+    with pytest.raises(NoDepth, match="distortion model 'equidistant' with 5 coefficients"):
+        intrinsics(info, "camera_info", (HEIGHT, WIDTH), rectified=False)
 
 
 def test_binning_and_region_of_interest(camera: Any) -> None:
@@ -328,6 +385,9 @@ class ScriptedBuffer:
     """The one method of tf2_ros.Buffer that the node calls: base_link is known, and turned about the optical axis."""
 
     asked: list[tuple[str, str, int]] = []
+
+    def __init__(self, cache_time: Any = None) -> None:
+        assert cache_time.nanoseconds > 60 * 10**9, "a model may think for a minute"
 
     def lookup_transform(self, target: str, source: str, when: Any, timeout: Any = None) -> TransformStamped:
         self.asked.append((target, source, when.nanoseconds))

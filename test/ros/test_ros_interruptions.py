@@ -294,3 +294,25 @@ def test_a_message_on_stop_ends_the_following(make_stack: Any) -> None:
     wait_until(lambda: publisher.get_subscription_count() > 0, what="the node's subscription of stop")
     publisher.publish(Empty())
     wait_until(lambda: stack.node.following.state == "idle", what="the end of the following")
+
+
+def test_a_command_that_ends_while_stop_is_handled_is_not_followed(make_stack: Any) -> None:
+    """It found its target, but was asked for before the stop."""
+    stack = make_stack(follow__enabled=True)
+    stack.send_image()
+    following = stack.node.following
+    forget = following.forget
+    ended = threading.Event()
+    command_ended = following.command_ended
+
+    def late(*args: Any) -> None:
+        ended.wait(30)
+        command_ended(*args)
+
+    following.command_ended = late
+    stack.send_command("take the mug")
+    assert stack.pipeline.started.wait(30)
+    forget()
+    ended.set()
+    assert wait_until(stack.final_answers, what="the answer")[0].found
+    assert following.state == "idle"

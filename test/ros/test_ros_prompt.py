@@ -11,7 +11,7 @@ from ros_harness import picture
 from sensor_msgs.msg import RegionOfInterest
 
 import llavaseg_ros.pipeline  # noqa: F401  brings torch, which takes long: not while a test waits for the node
-from llavaseg_ros.errors import ErrorCode
+from llavaseg_ros.errors import ErrorCode, OutOfMemory
 from llavaseg_ros.srv import SegmentAtPrompt
 
 BOX = RegionOfInterest(x_offset=4, y_offset=5, width=10, height=6)
@@ -70,3 +70,18 @@ def test_bad_prompt(make_stack: Any, fields: dict[str, Any], word: str) -> None:
 def test_no_image(make_stack: Any) -> None:
     stack = make_stack(sync__wait_for_image_s=0.0)
     assert ask(stack, box=BOX).error_code == ErrorCode.NO_IMAGE
+
+
+def test_an_encoding_that_failed_is_done_again(make_stack: Any) -> None:
+    """What encodes beside the language model fails later than `set_image`: then the model has no image any more."""
+    stack = make_stack()
+    stack.send_image()
+    segment_prompt = stack.pipeline.segment_prompt
+
+    def fail(**prompt: Any) -> Any:
+        stack.pipeline.segment_prompt, stack.pipeline.image_shape = segment_prompt, None
+        raise OutOfMemory("encoding the image: out of memory")
+
+    stack.pipeline.segment_prompt = fail
+    assert ask(stack, box=BOX).error_code == ErrorCode.OUT_OF_MEMORY
+    assert ask(stack, box=BOX).error_code == ErrorCode.NONE and len(stack.pipeline.images) == 2
