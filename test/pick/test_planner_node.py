@@ -30,13 +30,17 @@ _numbers = itertools.count(1)
 TYPES = {"answer": Answer, "masks": TargetMaskArray, "target_points": PointCloud2, "scene_points": PointCloud2}
 
 
-def points() -> tuple[np.ndarray, np.ndarray]:
-    """A box of 4 x 12 x 5 cm on a table 0.7 m before a camera that looks straight down, and the table."""
+def points(which: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """One of two boxes of 4 x 12 x 5 cm, 15 cm apart, on a table 0.7 m before a camera that looks straight down; and
+    the rest, float32, as they come from one image.
+    """
     rng = np.random.default_rng(1)
-    box = rng.uniform(-0.5, 0.5, (1500, 3)) * [0.04, 0.12, 0] + [0, 0, 0.65]
+    boxes = [rng.uniform(-0.5, 0.5, (1500, 3)) * [0.04, 0.12, 0] + [0.15 * n, 0, 0.65] for n in range(2)]
     table = rng.uniform(-0.5, 0.5, (9000, 3)) * [0.6, 0.6, 0] + [0, 0, 0.70]
-    table = table[~(np.abs(table[:, :2]) < [0.02, 0.06]).all(1)]
-    return box, table + rng.normal(0, 0.0005, table.shape)
+    for n in range(2):
+        table = table[~(np.abs(table[:, :2] - [0.15 * n, 0]) < [0.02, 0.06]).all(1)]
+    rest = np.concatenate([table + rng.normal(0, 0.0005, table.shape), boxes[1 - which]])
+    return boxes[which].astype(np.float32), rest.astype(np.float32)
 
 
 class Speaker(Peer):
@@ -68,9 +72,12 @@ class Speaker(Peer):
         error: ErrorCode = ErrorCode.NONE,
         empty: bool = False,
         final: bool = True,
+        number: str = "",
+        which: int = 0,
+        geometry: bool = True,
     ) -> None:
-        """Everything about one command on the image of a stamp (s)."""
-        target, scene = points()
+        """Everything about one command on the image of a stamp (s). number: its id. which: the box it means."""
+        target, scene = points(which)
 
         def header() -> Header:
             out = Header(frame_id=FRAME)
@@ -80,16 +87,19 @@ class Speaker(Peer):
         none = np.zeros((0, 3), np.float32)
 
         def points_msg(xyz: np.ndarray) -> PointCloud2:
-            if empty:
+            if empty or not len(xyz):
                 return no_cloud(header())
             dirty = np.concatenate([xyz, np.full((40, 3), np.nan)]).astype(np.float32)
             return cloud(dirty, np.zeros((len(dirty), 3), np.uint8), header())
 
-        number = f"command {stamp}"
-        targets = [TargetMask(id=1, label="red box", score=score)] if found else []
+        number = number or f"command {stamp}"
+        best = TargetMask(id=1, label="red box", score=score, has_geometry=geometry and not empty)
+        best.centroid.header, at = header(), best.centroid.pose.position
+        at.x, at.y, at.z = target.mean(axis=0, dtype=np.float64).tolist()
+        targets = [best] if found else []
         messages = {
             "target_points": points_msg(target if found else none),
-            "scene_points": points_msg(scene),
+            "scene_points": points_msg(scene if found else none),
             "masks": TargetMaskArray(header=header(), command_id=number, targets=targets),
             "answer": Answer(
                 header=header(), command_id=number, command="the red box", found=found, final=final,
@@ -188,6 +198,44 @@ def test_answers_on_the_way_and_repeated_ones_are_not_planned_for(speaker: Speak
     speaker.say(1)
     spin(speaker, lambda: False, 1.0)
     assert stamps(speaker) == [1]
+
+
+@pytest.mark.parametrize("late", ["target_points", "scene_points"])
+def test_a_second_command_on_the_same_image_is_not_planned_with_the_clouds_of_the_first(
+    speaker: Speaker, late: str
+) -> None:
+    """Its stamp is the same, and clouds have no command_id."""
+    speaker.start()
+    speaker.say(1, number="first", which=0)
+    spin(speaker, lambda: speaker.plans)
+    assert abs(speaker.plans[0].poses[0].position.x) < 0.01
+    speaker.say(1, number="second", which=1, leave_out=(late,))
+    spin(speaker, lambda: False, 1.0)
+    assert len(speaker.plans) == 1
+    speaker.say(1, number="second", which=1, leave_out=tuple(t for t in TYPES if t != late))
+    spin(speaker, lambda: len(speaker.plans) > 1)
+    assert abs(speaker.plans[1].poses[0].position.x - 0.15) < 0.01
+
+
+@pytest.mark.parametrize("late", ["target_points", "scene_points"])
+def test_a_target_found_in_the_image_of_a_command_without_one_is_planned_for(speaker: Speaker, late: str) -> None:
+    """The clouds of the command before have the same stamp, and are empty."""
+    speaker.start()
+    speaker.say(1, number="first", found=False, error=ErrorCode.NOT_FOUND)
+    spin(speaker, lambda: speaker.plans)
+    speaker.say(1, number="second", leave_out=(late,))
+    spin(speaker, lambda: False, 1.0)
+    assert not any(plan.poses for plan in speaker.plans)
+    speaker.say(1, number="second", leave_out=tuple(t for t in TYPES if t != late))
+    spin(speaker, lambda: speaker.plans[-1].poses)
+
+
+def test_points_of_a_mask_without_geometry_are_taken_as_they_are(speaker: Speaker) -> None:
+    """Whoever lifts masks without saying where they are, as `llavaseg pick` does with the true ones."""
+    speaker.start()
+    speaker.say(1, geometry=False)
+    spin(speaker, lambda: speaker.plans)
+    assert speaker.plans[0].poses
 
 
 def test_the_gripper_of_the_parameters_counts(speaker: Speaker) -> None:
