@@ -14,6 +14,7 @@ ARGUMENTS = {
     "masks": ("llavaseg/masks", "topic of the masks"),
     "collision_object": ("/collision_object", "topic of MoveIt's planning scene monitor"),
     "moveit_object_id": ("llavaseg_target", "name of the target in the planning scene"),
+    "moveit_max_image_age_s": ("5.0", "put no target of an older image into the planning scene, s; 0 = any age"),
     "isaac_action_name": ("/segment_anything", "name of the action that Isaac Manipulator calls"),
     "isaac_source": ("prompt", "prompt: segment at the goal's point or box; target: give what the last command meant"),
 }
@@ -34,6 +35,7 @@ def start(context: LaunchContext) -> list[Node]:
             parameters=[
                 {
                     "bridges": names,
+                    "moveit.max_image_age_s": ParameterValue(value["moveit_max_image_age_s"], value_type=float),
                     **{
                         name.replace("_", ".", 1): ParameterValue(value[name], value_type=str)
                         for name in ("moveit_object_id", "isaac_action_name", "isaac_source")

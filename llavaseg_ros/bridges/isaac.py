@@ -13,16 +13,15 @@ from typing import Any
 from rclpy.callback_groups import ReentrantCallbackGroup
 
 from llavaseg_ros.bridges import interfaces
+from llavaseg_ros.bridges.boxes import image_age_s
 from llavaseg_ros.bridges.vision import detection_2d, identity_of
 from llavaseg_ros.errors import BadRequest, ErrorCode, LLaVASegError, StaleImage
 from llavaseg_ros.msg import TargetMaskArray
 from llavaseg_ros.ros.actions import DeferredActionServer
-from llavaseg_ros.ros.messages import stamp_ns
 from llavaseg_ros.srv import SegmentAtPrompt
 
 SOURCES = ("prompt", "target")
 LARGEST_PX = 100_000
-_NS = 1e9
 
 
 def prompt_of_goal(goal: Any) -> SegmentAtPrompt.Request:
@@ -63,7 +62,7 @@ def result_of(target: Any, header: Any, identity: str, action: Any, types: Any) 
 
 def check_age(header: Any, now_ns: int, max_age_s: float) -> None:
     """Raise StaleImage when a header's stamp is older than this; max_age_s 0: any age will do."""
-    age_s = (now_ns - stamp_ns(header.stamp)) / _NS
+    age_s = image_age_s(header, now_ns)
     if max_age_s and age_s > max_age_s:
         raise StaleImage(
             f"the mask is of an image {age_s:.1f} s old, at most {max_age_s:g} s are allowed (isaac.max_image_age_s)"

@@ -7,7 +7,7 @@ from typing import Any
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from llavaseg_ros.bridges import interfaces
-from llavaseg_ros.bridges.boxes import has_pose
+from llavaseg_ros.bridges.boxes import has_pose, image_age_s
 from llavaseg_ros.msg import TargetMaskArray
 
 # An object flatter than this makes planners' collision checks unsound.
@@ -79,13 +79,14 @@ class _Types:
 class MoveItBridge:
     """Publishes on `collision_object`, where a planning scene monitor listens.
 
-    Parameters: moveit.object_id, moveit.padding_m, and moveit.hold: while it is true the scene is left as it is, which
-    a grasp needs between the attaching of the object and its release.
+    Parameters: moveit.object_id, moveit.padding_m, moveit.max_image_age_s, and moveit.hold: while it is true the scene
+    is left as it is, which a grasp needs between the attaching of the object and its release.
     """
 
     def __init__(self, node: Any, settings: dict[str, Any]) -> None:
         self._types = _Types()
         self._node, self._base, self._padding = node, settings["moveit.object_id"], settings["moveit.padding_m"]
+        self._max_age_s = settings["moveit.max_image_age_s"]
         if not self._base.strip():
             raise ValueError("moveit.object_id: expected a name, got an empty text")
         self._publisher = node.create_publisher(self._types.CollisionObject, "collision_object", SCENE)
@@ -94,10 +95,19 @@ class MoveItBridge:
         self._last: Any = None
 
     def on_masks(self, masks: TargetMaskArray) -> None:
-        """Bring the scene up to date: what has no geometry any more is removed."""
+        """Bring the scene up to date: what has no geometry any more is removed, and nothing comes from an old image."""
         self._last = masks.header
         if self._node.get_parameter("moveit.hold").value:
             return
+        # Masks are latched: after a late start the first ones may be of any age, and the thing somewhere else by now.
+        age_s = image_age_s(masks.header, self._node.get_clock().now().nanoseconds)
+        if masks.targets and self._max_age_s and age_s > self._max_age_s:
+            self._node.get_logger().warning(
+                f"moveit: the masks are of an image {age_s:.1f} s old, at most {self._max_age_s:g} s are allowed "
+                "(moveit.max_image_age_s): no target is put into the scene",
+                throttle_duration_sec=5.0,
+            )
+            masks = TargetMaskArray(header=masks.header)
         changes, self._known = scene_changes(masks, self._known, self._base, self._padding, self._types)
         for change in changes:
             self._publisher.publish(change)

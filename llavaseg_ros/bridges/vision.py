@@ -11,14 +11,15 @@ from llavaseg_ros.ros.qos import LATCHED
 
 
 def detection_2d(target: Any, header: Any, identity: str, types: Any) -> Any:
-    """`vision_msgs/Detection2D` of a TargetMask: its box in px, its label as class_id, its score.
+    """`vision_msgs/Detection2D` of a TargetMask: its box in px, its label as class_id, its score; its pose only
+    if it is in the frame of this header, for there is no place to name another.
 
     identity: its id, the same in every message about the same object. types: the module vision_msgs.msg.
     """
     found = types.Detection2D()
     found.header = header
     found.id = identity
-    found.results = [_hypothesis(target, types)]
+    found.results = [_hypothesis(target, header.frame_id, types)]
     x, y, width, height = roi_box(target.roi)
     found.bbox.center.position.x, found.bbox.center.position.y = x, y
     found.bbox.size_x, found.bbox.size_y = width, height
@@ -33,7 +34,7 @@ def detection_3d(target: Any, identity: str, types: Any) -> Any:
     found = types.Detection3D()
     found.header = target.centroid.header
     found.id = identity
-    found.results = [_hypothesis(target, types)]
+    found.results = [_hypothesis(target, found.header.frame_id, types)]
     found.bbox.center = target.centroid.pose
     found.bbox.size = target.size
     return found
@@ -65,11 +66,11 @@ def identity_of(masks: Any, target: Any) -> str:
     return f"{masks.command_id}.{target.id}"
 
 
-def _hypothesis(target: Any, types: Any) -> Any:
+def _hypothesis(target: Any, frame: str, types: Any) -> Any:
     hypothesis = types.ObjectHypothesisWithPose()
     hypothesis.hypothesis.class_id = target.label
     hypothesis.hypothesis.score = float(target.score)
-    if has_pose(target):
+    if has_pose(target) and target.centroid.header.frame_id == frame:
         hypothesis.pose.pose = target.centroid.pose
     return hypothesis
 

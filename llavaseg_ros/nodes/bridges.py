@@ -25,6 +25,13 @@ SPECS = (
     Spec("moveit.object_id", "llavaseg_target", "Name of the target in the planning scene.", change="never"),
     Spec("moveit.padding_m", 0.01, "Added to the target's box on every side, m.", (0.0, 1.0), change="never"),
     Spec("moveit.hold", False, "Leave the planning scene as it is, while the target is grasped and carried."),
+    Spec(
+        "moveit.max_image_age_s",
+        5.0,
+        "Put no target of an older image into the planning scene; 0 = any age.",
+        (0.0, 3600.0),
+        change="never",
+    ),
     Spec("isaac.action_name", "segment_anything", "Name of the action that Isaac Manipulator calls.", change="never"),
     Spec(
         "isaac.source",

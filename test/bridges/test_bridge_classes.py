@@ -28,6 +28,7 @@ class StandInNode:
     def __init__(self, **parameters: Any) -> None:
         self.sent: dict[str, list[Any]] = {}
         self.errors: list[str] = []
+        self.warnings: list[str] = []
         self.parameters = {"moveit.hold": False, **parameters}
         self.client = SimpleNamespace(ready=True, requests=[], futures=[], srv_name="llavaseg/segment_at_prompt")
         self.client.service_is_ready = lambda: self.client.ready
@@ -44,7 +45,7 @@ class StandInNode:
         return SimpleNamespace(value=self.parameters[name])
 
     def get_logger(self) -> Any:
-        return SimpleNamespace(error=self.errors.append)
+        return SimpleNamespace(error=self.errors.append, warning=lambda text, **_: self.warnings.append(text))
 
     def get_clock(self) -> Any:
         return SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=NOW_NS))
@@ -93,7 +94,7 @@ def test_detections_go_out_for_every_message_also_empty() -> None:
             checked(array)
 
 
-SETTINGS = {"moveit.object_id": "mug", "moveit.padding_m": 0.0}
+SETTINGS = {"moveit.object_id": "mug", "moveit.padding_m": 0.0, "moveit.max_image_age_s": 5.0}
 
 
 def test_the_scene_is_cleared_followed_held_and_cleared_again() -> None:
@@ -124,6 +125,30 @@ def test_the_scene_is_cleared_followed_held_and_cleared_again() -> None:
     assert news() == [(add, "mug"), (remove, "mug")]
     bridge.close()
     assert news() == []
+
+
+@pytest.mark.parametrize(("most_s", "added"), [(5.0, False), (13.0, True), (0.0, True)])
+def test_a_late_bridge_puts_no_old_target_into_the_scene(most_s: float, added: bool) -> None:
+    node = StandInNode()
+    bridge = moveit.MoveItBridge(node, {**SETTINGS, "moveit.max_image_age_s": most_s})
+    types = package("moveit_msgs").CollisionObject
+    bridge.on_masks(masks(target(), sec=90))
+    (change,) = node.sent["collision_object"]
+    assert (change.operation, change.id) == (types.ADD if added else types.REMOVE, "mug")
+    assert len(node.warnings) == (0 if added else 1)
+    assert all("12.0 s old" in text and "moveit.max_image_age_s" in text for text in node.warnings)
+    bridge.on_masks(masks(target(), sec=101))
+    assert node.sent["collision_object"][-1].operation == types.ADD
+
+
+def test_old_masks_take_out_what_is_in_the_scene() -> None:
+    node = StandInNode()
+    bridge = moveit.MoveItBridge(node, SETTINGS)
+    bridge.on_masks(masks(target(), target(2)))
+    node.sent["collision_object"].clear()
+    bridge.on_masks(masks(target(), target(2), sec=96))
+    remove = package("moveit_msgs").CollisionObject.REMOVE
+    assert [(one.operation, one.id) for one in node.sent["collision_object"]] == [(remove, "mug"), (remove, "mug_2")]
 
 
 def test_an_object_needs_a_name() -> None:

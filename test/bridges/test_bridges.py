@@ -15,7 +15,7 @@ from stand_ins import checked, package
 from target_messages import header, masks, target
 
 from llavaseg_ros.bridges import BRIDGES, MissingPackage, interfaces
-from llavaseg_ros.bridges.boxes import has_pose
+from llavaseg_ros.bridges.boxes import has_pose, image_age_s
 from llavaseg_ros.bridges.isaac import check_age, prompt_of_goal, result_of
 from llavaseg_ros.bridges.moveit import LEAST_SIDE_M, collision_object, removal, scene_changes
 from llavaseg_ros.bridges.vision import detections_2d, detections_3d
@@ -61,10 +61,23 @@ def test_a_detection_has_the_box_the_label_and_the_stamp_of_its_image(vision: tu
     assert (first.bbox.size_x, first.bbox.size_y, first.bbox.center.theta) == (12.0, 20.0, 0.0)
     assert first.results[0].hypothesis.class_id == "red mug"
     assert first.results[0].hypothesis.score == pytest.approx(0.75)
-    assert first.results[0].pose.pose.position.z == 0.75
     assert second.results[0].hypothesis.class_id == "blue mug"
-    assert second.results[0].pose.pose.position.z == 0.0
     assert (first.id, second.id) == ("c1.1", "c1.2")
+
+
+def test_a_pose_is_told_only_in_the_frame_of_the_header_that_goes_out(vision: tuple[Any, Check]) -> None:
+    types, check = vision
+    camera = header().frame_id
+    for frame, there in ((camera, 0.75), ("base_link", 0.0)):
+        one = target(frame=frame)
+        flat, solid = detections_2d(masks(one), types), detections_3d(masks(one), types)
+        result = result_of(one, header(), "0", SimpleNamespace(Result=SimpleNamespace), types)
+        for found in (flat.detections[0], result.detection):
+            check(found)
+            assert found.header.frame_id == camera
+            assert found.results[0].pose.pose.position.z == there
+        assert solid.detections[0].header.frame_id == frame
+        assert solid.detections[0].results[0].pose.pose.position.z == 0.75
 
 
 def test_a_detection_keeps_its_id_from_frame_to_frame(vision: tuple[Any, Check]) -> None:
@@ -134,6 +147,7 @@ def spoiled(what: str) -> Any:
 def test_a_pose_that_cannot_be_believed_goes_nowhere(what: str) -> None:
     assert has_pose(target())
     found = spoiled(what)
+    found.centroid.header = header()
     assert not has_pose(found)
     vision_types = package("vision_msgs")
     assert not detections_3d(masks(found), vision_types).detections
@@ -278,7 +292,9 @@ def test_an_isaac_result_holds_the_mask_and_its_detection() -> None:
 
 
 def test_an_old_mask_is_refused() -> None:
-    now = 110 * 10**9
+    now = 110 * 10**9 + 5
+    assert image_age_s(header(100), now) == 10.0
+    assert image_age_s(header(111), now) == -1.0
     check_age(header(109), now, 5.0)
     check_age(header(1), now, 0.0)
     with pytest.raises(StaleImage, match=r"10\.0 s old.*isaac.max_image_age_s"):

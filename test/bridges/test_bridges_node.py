@@ -111,6 +111,7 @@ def test_masks_reach_every_bridge_also_beside_one_that_fails(
     wait_until(lambda: working.masks, what="the masks")
     assert working.masks[0].targets[0].label == "red mug"
     assert working.settings["moveit.padding_m"] == 0.02
+    assert working.settings["moveit.max_image_age_s"] == 5.0
     one.send(masks(sec=200))
     wait_until(lambda: len(working.masks) > 1, what="the second masks")
     one.node.close()
@@ -166,7 +167,7 @@ def test_detections_over_dds(rig: Callable[..., Rig]) -> None:
 def test_no_collision_object_outlives_its_target(rig: Callable[..., Rig]) -> None:
     from moveit_msgs.msg import CollisionObject
 
-    one = rig(bridges=["moveit"], moveit__object_id="mug")
+    one = rig(bridges=["moveit"], moveit__object_id="mug", moveit__max_image_age_s=0.0)
     scene = one.record(CollisionObject, "collision_object", 100)
     wait_until(lambda: one.node.count_subscribers(scene.subscription.topic_name), what="our subscription")
 
