@@ -1,6 +1,6 @@
 # Everything in .venv, nothing outside the folder. `make demo` and `make test` do their own set-up.
 #   make setup                                   the environment, with .venv/bin/llavaseg
-#   make demo                                    a recorded camera, five commands, out/demo/index.html
+#   make demo                                    a recorded camera and commands, out/demo/index.html
 #   make demo IMAGE=a.jpg COMMAND="the red mug"  the same on your photograph
 #   make pick                                   picks in simulation, out/pick/index.html (PICKS=100 for the bar)
 #   make test | lint | clean

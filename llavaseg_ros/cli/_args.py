@@ -84,7 +84,7 @@ def out_folder(text: str) -> Path:
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """--model, --device and --mode."""
-    parser.add_argument("--model", default="default", help="a bundle's folder, or 'default', the embedded one")
+    parser.add_argument("--model", default="default", help="a profile's name or file, a bundle's folder (%(default)s)")
     parser.add_argument("--device", type=device_name, default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
     parser.add_argument(
         "--mode", choices=MODES, default="cot", help="reasoning in three turns, in one, or by the command (%(default)s)"

@@ -252,7 +252,7 @@ def annotate_each(jobs: list[BagJob], args: argparse.Namespace) -> list[Path]:
                 continue
             except KeyboardInterrupt:
                 bar.close()
-                _args.say(f"{job.bag.path}: stopped; the same command goes on from there")
+                _args.say(f"{job.bag.path}: stopped; the same command goes on from what was kept (every 10 s of work)")
                 raise
         if not tell(summary):
             failed.append(job.bag.path)

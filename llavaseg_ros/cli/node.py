@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Anything after --ros-args goes to ROS as it is:\n"
         "  llavaseg node --image /camera/color/image_raw --depth /camera/depth/image --ros-args -p queue.policy:=reject"
     )
-    parser.add_argument("--model", help="a bundle's folder, or 'default', the embedded one")
+    parser.add_argument("--model", help="a profile's name or file, or a bundle's folder (default)")
     parser.add_argument("--device", type=_args.device_name, help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--mode", choices=_args.MODES, help="reasoning in three turns, in one, or by the command")
     parser.add_argument("--image", metavar="TOPIC", help="the camera's image topic; camera_info beside it is used too")

@@ -81,6 +81,8 @@ def run_pick(options: PickOptions, *, node_module: str = NODE) -> int:
                     print(f"llavaseg pick: {error}\n{processes.last_lines()}", file=sys.stderr)
                     code = 1
     finally:  # what is done is shown, also after Ctrl-C
+        if len(trials) < options.picks:
+            print(f"\nstopped after {len(trials)} of {options.picks} picks; --resume goes on", file=sys.stderr)
         if trials:
             page = write_page(options.out, trials, options.settings())
             (options.out / "rates.json").write_text(json.dumps(results(trials, options.settings()), indent=1) + "\n")

@@ -22,6 +22,7 @@ from llavaseg_ros.ros.following import Following
 from llavaseg_ros.ros.jobs import ClientCancel, Job, Preempted, as_error
 from llavaseg_ros.ros.outputs import Outputs
 from llavaseg_ros.ros.worker import ModelWorker
+from llavaseg_ros.speech.stop_words import only_stops
 from llavaseg_ros.types import Stage
 
 Done = Callable[[Outcome, LLaVASegError | None], None]
@@ -58,10 +59,10 @@ class Dispatcher:
         """A message on `command_text`."""
         self._take(Request(uuid.uuid4().hex, text))
 
-    def on_stop(self) -> None:
+    def on_stop(self, why: str = "a message came on `stop`") -> None:
         """A message on `stop`: every command ends at once, with its answer, and nothing is followed any more."""
         self._following.forget()
-        self._worker.abandon_all(Preempted("stopped: a message came on `stop`"))
+        self._worker.abandon_all(Preempted(f"stopped: {why}"))
 
     def on_goal(self, server: DeferredActionServer, handle: Any) -> None:
         """A goal that was accepted. Its command id is the goal's id in hex."""
@@ -92,7 +93,7 @@ class Dispatcher:
         if timeout_s < 0:
             job.end(None, BadRequest(f"timeout: {timeout_s:g} s is negative"))
         else:
-            self._submit(job, limits, lambda: check_request(request))
+            self._submit(job, limits, lambda: check_request(request), request.text)
 
     def on_cancel(self, handle: Any) -> None:
         """A client wants its goal to end. Notes it; the goal ends at the model's next poll."""
@@ -127,7 +128,7 @@ class Dispatcher:
     def _take(self, request: Request) -> None:
         limits = self._limits()
         request.max_targets = limits.max_targets
-        self._submit(self._job(request, limits.timeout_s), limits, lambda: check_request(request))
+        self._submit(self._job(request, limits.timeout_s), limits, lambda: check_request(request), request.text)
 
     def _job(
         self, request: Request, timeout_s: float, done: Done | None = None, started: Callable[[], None] | None = None
@@ -155,13 +156,16 @@ class Dispatcher:
         )
         return job
 
-    def _submit(self, job: Job, limits: Limits, check: Callable[[], None]) -> None:
+    def _submit(self, job: Job, limits: Limits, check: Callable[[], None], text: str = "") -> None:
         """Check first, so that a command which cannot be carried out takes nobody's place."""
         self._worker.policy, self._worker.depth = limits.policy, limits.queue_depth
         try:
             if self._state() != "active":
                 raise ModelNotReady(f"the node is not active ({self._state()})")
             check()
+            if only_stops(text):  # no model would understand it as anything but a thing to look for
+                self.on_stop(f"the command was {text!r}")
+                raise Preempted(f"stopped: {text!r} ends every command and names no target")
             self._worker.submit(job)
         except LLaVASegError as error:
             job.end(None, error)

@@ -33,8 +33,8 @@ def use_camera_profile() -> None:
     Leaves everything alone where the user has set a profile or other transports. See `fastdds_camera.xml`.
     """
     if not any(name in os.environ for name in (*_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")):
-        for name in _PROFILE_VARIABLES:  # the name of today, and that of Humble
-            os.environ[name] = str(CAMERA_PROFILE)
+        # Today's Fast DDS warns about the old name, Humble's does not know the new one.
+        os.environ[_PROFILE_VARIABLES[os.environ.get("ROS_DISTRO") == "humble"]] = str(CAMERA_PROFILE)
 
 
 # How long the model's thread may keep the interpreter to itself while a callback waits for it. Python's default, 5 ms,

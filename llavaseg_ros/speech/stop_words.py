@@ -37,3 +37,20 @@ class StopWords:
             if any(said[first : first + len(phrase)] == phrase for first in range(len(said) - len(phrase) + 1)):
                 return " ".join(phrase)
         return ""
+
+
+# A command of nothing but these means stop, if one of the first is among them.
+_STOPS = frozenset(["stop", "halt", "cancel", "abort", "freeze"])
+_BESIDE = frozenset(
+    ["please", "now", "it", "that", "this", "everything", "robot", "hey", "no", "wait", "the", "arm", "immediately"]
+)
+
+
+def only_stops(text: str) -> bool:
+    """A whole command that says stop, and nothing else.
+
+    >>> [only_stops(text) for text in ("Stop!", "no, stop now", "cancel that, please", "the bus stop", "please")]
+    [True, True, True, False, False]
+    """
+    words = set(words_of(text))
+    return bool(words & _STOPS) and words <= _STOPS | _BESIDE

@@ -75,7 +75,7 @@ def test_ctrl_c_shows_what_is_done_and_a_later_run_goes_on(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [(("--picks", "0"), "--picks 0: expected 1 or more"), (("--min-score", "7"), "expected a number from 0 to 1"),
-     (("--domain", "500"), "--domain 500")],
+     (("--domain", "500"), "--domain: '500'")],
 )  # fmt: skip
 def test_wrong_usage_is_said_at_once(arguments: tuple[str, ...], text: str, tmp_path: Path) -> None:
     done = run(*arguments, "--out", str(tmp_path))

@@ -316,3 +316,20 @@ def test_a_command_that_ends_while_stop_is_handled_is_not_followed(make_stack: A
     ended.set()
     assert wait_until(stack.final_answers, what="the answer")[0].found
     assert following.state == "idle"
+
+
+@pytest.mark.parametrize("way", ["topic", "action"])
+def test_stop_in_words_is_no_target(make_stack: Any, way: str) -> None:
+    stack = make_stack(slow(), queue__policy="queue")
+    stack.send_image()
+    stack.send_command("take the mug")
+    assert stack.pipeline.started.wait(60)
+    if way == "action":
+        done = stack.do("No, stop!")
+        assert done.result.error_code == ErrorCode.PREEMPTED and not done.result.masks.targets
+    else:
+        stack.send_command("No, stop!")
+    answers = wait_until(lambda: stack.final_answers() if len(stack.final_answers()) == 2 else None, what="two answers")
+    assert [answer.error_code for answer in answers] == [ErrorCode.PREEMPTED] * 2
+    assert not any(answer.found for answer in answers) and not stack.masks.messages
+    assert stack.pipeline.commands == ["take the mug"]

@@ -152,12 +152,15 @@ def test_camera_profile_gives_way_to_the_users(monkeypatch: pytest.MonkeyPatch) 
         use_camera_profile()
         assert "FASTDDS_DEFAULT_PROFILES_FILE" not in os.environ
     patched = dict(os.environ)
-    try:
-        use_camera_profile()
-        assert Path(os.environ["FASTDDS_DEFAULT_PROFILES_FILE"]).is_file()
-    finally:
-        os.environ.clear()
-        os.environ.update(patched)
+    for distribution, prefix in (("kilted", "FASTDDS"), ("humble", "FASTRTPS")):
+        try:
+            os.environ["ROS_DISTRO"] = distribution
+            use_camera_profile()
+            assert Path(os.environ[f"{prefix}_DEFAULT_PROFILES_FILE"]).is_file()
+            assert sum(variable.endswith("DEFAULT_PROFILES_FILE") for variable in os.environ) == 1
+        finally:
+            os.environ.clear()
+            os.environ.update(patched)
 
 
 @pytest.mark.parametrize("parameter", ["image:=/nowhere/photo.png", "bag:=/nowhere"])

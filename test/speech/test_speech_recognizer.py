@@ -14,7 +14,7 @@ from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.speech.audio import read_audio
 from llavaseg_ros.speech.errors import SpeechNotReady
 from llavaseg_ros.speech.recognizer import Recognizer, check_model, domain_hotwords, shipped_model
-from llavaseg_ros.speech.stop_words import StopWords, words_of
+from llavaseg_ros.speech.stop_words import StopWords, only_stops, words_of
 
 
 def test_a_command_word_for_word(recognizer: Recognizer, recordings: Path) -> None:
@@ -114,3 +114,15 @@ def test_no_stop_words() -> None:
     with pytest.raises(BadRequest, match="'!!'"):
         StopWords(["stop", "!!"])
     assert StopWords(["halt stopp", "arrêt"]).find("Arrêt, vite") == "arrêt"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Stop!", True), ("stop", True), ("no, STOP now", True), ("cancel that, please", True), ("halt", True),
+        ("the bus stop", False), ("stop sign", False), ("hand me the stop watch", False), ("please", False),
+        ("", False), ("no, the other one", False), ("cancel the red mug", False),
+    ],
+)  # fmt: skip
+def test_a_command_that_is_nothing_but_stop(text: str, expected: bool) -> None:
+    assert only_stops(text) is expected
