@@ -52,7 +52,7 @@ def write_page(folder: Path, trials: Sequence[Trial], settings: dict[str, Any]) 
         body += ["<h2>Why picks failed</h2>", html.panel("", table)]
     shown = sorted(trials, key=lambda t: (not t.cause and t.success(t.truth), t.number))[:SHOWN]
     body += ["<h2>Pictures</h2>", f'<p class="soft">{len(shown)} of {len(trials)} picks, those that failed first.</p>']
-    body += [_panel(folder, trial) for trial in shown]
+    body += ['<div style="display: grid; gap: 16px">', *(_panel(folder, trial) for trial in shown), "</div>"]
     body.append(f"<p><b>{escape(line(trials))}</b></p>")
     path = folder / "index.html"
     path.write_text(html.page("llavaseg pick", body), encoding="utf-8")
