@@ -156,7 +156,7 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, number: signal.Si
     assert process.returncode == (130 if number == signal.SIGINT else -9)
     assert "Traceback" not in said
     if number == signal.SIGINT:
-        assert "the same command goes on from there" in said
+        assert "the same command goes on from what was kept" in said
     assert not (out / "bag_llavaseg").exists()
     process = start(bag, out, "--follow", pause_s=0.0)
     said = process.communicate(timeout=120)[0]
