@@ -98,7 +98,9 @@ def check_place(pose: PoseStamped, center: tuple[float, float, float] = CENTER, 
 
 def check_nothing(rgbd: Rgbd, header: Header) -> None:
     """Empty clouds and a pose of NaN, with the stamp of the new frame."""
-    wait_until(lambda: rgbd.poses.messages and rgbd.poses.messages[-1].header.stamp == header.stamp, what="the pose")
+    # Three topics: each comes in its own time.
+    for recorder in (rgbd.points, rgbd.scene, rgbd.poses):
+        wait_until(lambda recorder=recorder: recorder.messages and recorder.messages[-1].header == header, what="it")
     points, scene, pose = rgbd.last()
     assert points.header == scene.header == pose.header == header
     assert points.width == scene.width == 0

@@ -174,7 +174,7 @@ def test_depth_within_the_slop_is_matched_and_beyond_it_is_not(camera: Any) -> N
     assert answer.error_code == ErrorCode.NO_DEPTH and answer.found, "the mask is good, and goes out"
     assert "0.080 s away; sync.depth_slop_s allows 0.03 s" in answer.error_msg
     check_nothing(rgbd, image.header)
-    (target,) = rgbd.stack.masks.wait()[-1].targets
+    (target,) = rgbd.stack.masks.wait(2)[-1].targets
     assert target.area_px == 240 and not target.has_geometry
 
 

@@ -46,7 +46,7 @@ def test_a_command_from_the_page(make_room: MakeRoom) -> None:
     reasoning = record["stages"][names.index("REASONING")]
     assert reasoning["until_s"] - reasoning["since_s"] >= 0.02
     assert record["stages"][-1]["until_s"] == pytest.approx(record["latency_s"])
-    answer = room.stack.final_answers()[0]
+    answer = wait_until(room.stack.final_answers, what="the answer, on its own topic")[0]
     assert record["id"] == answer.command_id
     masks = wait_until(lambda: room.state["masks"], what="the masks")
     (target,) = masks["targets"]
