@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_several import LEAST_IOU, SEED, iou, scenes_of
+from bench_several import LEAST_IOU, SEED, scenes_of
 from tqdm import tqdm
 
 from llavaseg_ros.cli import _args
@@ -30,6 +30,7 @@ from llavaseg_ros.evaluation.tables import aligned
 from llavaseg_ros.images import read_ids, read_rgb
 from llavaseg_ros.pipeline import LLaVASeg
 from llavaseg_ros.ros.sessions import Sessions
+from llavaseg_ros.segmentation.following import overlap
 from llavaseg_ros.training.language.generate import make_dialogues
 from llavaseg_ros.training.language.lexicon import load_lexicon
 from llavaseg_ros.training.language.places import at_place, clearly, nearest_in_relation, of_size
@@ -129,8 +130,8 @@ def marked(result: Result, ids: np.ndarray, world: World) -> Thing | None:
     if not result.found:
         return None
     mask = result.segments[0].mask
-    best = max(world.shown, key=lambda t: iou(mask, ids == t.id))
-    return best if iou(mask, ids == best.id) > LEAST_IOU else None
+    best = max(world.shown, key=lambda t: overlap(mask, ids == t.id))
+    return best if overlap(mask, ids == best.id) > LEAST_IOU else None
 
 
 def talk(

@@ -20,11 +20,11 @@ import numpy as np
 from tqdm import tqdm
 
 from llavaseg_ros.cli import _args
-from llavaseg_ros.evaluation.metrics import overlap
 from llavaseg_ros.evaluation.tables import aligned
 from llavaseg_ros.geometry import Intrinsics, LiftedTarget, LiftSettings, lift_masks, principal_box
 from llavaseg_ros.pipeline import LLaVASeg
 from llavaseg_ros.places import location_name
+from llavaseg_ros.segmentation.following import overlap
 from llavaseg_ros.training.scenes.camera import HEIGHT, WIDTH, Camera
 from llavaseg_ros.training.scenes.catalog import PACK_RANGES
 from llavaseg_ros.training.scenes.noise import camera_noise, depth_noise
@@ -118,7 +118,7 @@ def run(model: LLaVASeg, packs: int, scenes: int) -> tuple[Rows, dict[str, int],
                     place = location_name(*thing["centroid"], WIDTH, HEIGHT)
                     words = Attributes(thing["color"], "", place)
                     result = model.segment_thought(Thought(f"{thing['color']} {thing['category']}", words, found=True))
-                    if result.found and _iou(result.segments[0].mask, mask) >= LEAST_IOU:
+                    if result.found and overlap(result.segments[0].mask, mask) >= LEAST_IOU:
                         masks["our mask"] = result.segments[0].mask
                     else:
                         counts["other masks"] += 1
@@ -130,11 +130,6 @@ def run(model: LLaVASeg, packs: int, scenes: int) -> tuple[Rows, dict[str, int],
                                 seconds.append(time.perf_counter() - started)
                             measure(rows, f"{whose}, {which}", lifted.targets[0], truth, thing)
     return rows, counts, seconds
-
-
-def _iou(mask: np.ndarray, truth: np.ndarray) -> float:
-    inter, union = overlap(mask, truth)
-    return inter / union if union else 0.0
 
 
 def summary(rows: Rows) -> dict[str, dict[str, float]]:

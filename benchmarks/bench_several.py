@@ -21,10 +21,10 @@ import numpy as np
 from tqdm import tqdm
 
 from llavaseg_ros.cli import _args
-from llavaseg_ros.evaluation.metrics import overlap
 from llavaseg_ros.evaluation.tables import aligned
 from llavaseg_ros.images import read_ids, read_rgb
 from llavaseg_ros.pipeline import LLaVASeg
+from llavaseg_ros.segmentation.following import overlap
 from llavaseg_ros.training.language.lexicon import load_lexicon
 from llavaseg_ros.training.language.testset import read_scenes
 from llavaseg_ros.training.language.world import Thing, World
@@ -69,12 +69,6 @@ def scenes_of(folder: Path, count: int) -> list[dict[str, Any]]:
     return [scene for scene in read_scenes(folder) if scene.get("complete", True)][:count]
 
 
-def iou(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over union of two bool masks."""
-    inter, union = overlap(first, second)
-    return inter / union if union else 0.0
-
-
 def questions(world: World, rng: random.Random) -> list[tuple[str, str, list[Thing]]]:
     """(row of the table, command, the things that are meant)."""
     nouns = world.lexicon.nouns
@@ -110,8 +104,8 @@ def measure(model: LLaVASeg, folder: Path, scene: dict[str, Any], rng: random.Ra
         assert not masks or np.max(np.sum(masks, axis=0)) <= 1, "two targets share a pixel"
         hit, wrong = set(), 0
         for mask in masks:
-            best = max(things, key=lambda t, m=mask: iou(m, ids == t.id), default=None)
-            if best is None or iou(mask, ids == best.id) <= LEAST_IOU or best.id in hit:
+            best = max(things, key=lambda t, m=mask: overlap(m, ids == t.id), default=None)
+            if best is None or overlap(mask, ids == best.id) <= LEAST_IOU or best.id in hit:
                 wrong += 1
             else:
                 hit.add(best.id)

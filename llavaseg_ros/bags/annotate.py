@@ -16,6 +16,7 @@ import llavaseg_ros
 from llavaseg_ros.bags.frames import FrameReader
 from llavaseg_ros.bags.lifting import BagLifter
 from llavaseg_ros.bags.looking import Looking
+from llavaseg_ros.bags.options import Options
 from llavaseg_ros.bags.reading import Bag, open_bag
 from llavaseg_ros.bags.segments import CUSTOM_KEY, BagWriter, OutMessage, Segments, job_of
 from llavaseg_ros.bags.state import Counts, State
@@ -27,36 +28,6 @@ SEGMENT_S, SEGMENT_FRAMES = 10.0, 200
 
 OnFrame = Callable[[int, int], None]
 """Called with (frames done, frames expected) at the start and after every frame."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to do with a bag.
-
-    commands: one or more. every: take every N-th image. limit: at most so many of them; 0 = all. follow: reason once
-    and follow on all further frames, else reason on each. relook_after_s: following, reason again when the target was
-    not there for so long; 0 = never. max_targets: most targets of one command; one is followed. image, camera_info,
-    depth, depth_camera_info: topics; "" = find them, depth "none" = without. points: write target_points and
-    target_pose, too. overlay: jpeg, raw or none. copy: take all messages of the input over, too. prefix: of the new
-    topics. model, mode: what is asked, for the record.
-    """
-
-    commands: tuple[str, ...]
-    every: int = 1
-    limit: int = 0
-    follow: bool = False
-    relook_after_s: float = 2.0
-    max_targets: int = 10
-    image: str = ""
-    camera_info: str = ""
-    depth: str = ""
-    depth_camera_info: str = ""
-    points: bool = False
-    overlay: str = "jpeg"
-    copy: bool = False
-    model: str = "default"
-    mode: str = "cot"
-    prefix: str = "/llavaseg"
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from llavaseg_ros import viz
 from llavaseg_ros.bags.frames import BagFrame
 from llavaseg_ros.bags.lifting import BagLifter
+from llavaseg_ros.bags.options import Options
 from llavaseg_ros.bags.segments import OutMessage
 from llavaseg_ros.bags.state import State, Track
 from llavaseg_ros.errors import BadRequest, LLaVASegError
@@ -23,9 +24,6 @@ from llavaseg_ros.ros import messages
 from llavaseg_ros.ros.convert import mask_to_image, rgb_to_image, to_rgb
 from llavaseg_ros.ros.jobs import as_error
 from llavaseg_ros.types import Result, Segment
-
-if TYPE_CHECKING:
-    from llavaseg_ros.bags.annotate import Options
 
 JPEG_QUALITY = 90
 _NS = 1_000_000_000

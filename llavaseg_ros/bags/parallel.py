@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from llavaseg_ros.bags.annotate import BagJob, Options, Summary
+from llavaseg_ros.bags.annotate import BagJob, Summary
+from llavaseg_ros.bags.options import Options
 from llavaseg_ros.errors import BadRequest, LLaVASegError
 
 # How often the bar moves.

@@ -7,8 +7,11 @@ import importlib.util
 import re
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from llavaseg_ros.demo.processes import ros_parameters
 
 if TYPE_CHECKING:
     from llavaseg_ros.pipeline import LLaVASeg
@@ -100,6 +103,22 @@ def load_model(args: argparse.Namespace) -> LLaVASeg:
     model = LLaVASeg.from_pretrained(args.model, device=args.device, mode=args.mode)
     say(f"{model.name or args.model} on {model.device}, loaded in {time.perf_counter() - started:.1f} s")
     return model
+
+
+def node_arguments(args: argparse.Namespace, values: Mapping[str, object], topics: Mapping[str, str]) -> list[str]:
+    """ROS arguments of a node's verb: its parameters, what --compressed, --use-sim-time and --namespace say, its topics
+    (name -> topic; empty ones are left alone), and what follows --ros-args. Values of None are left alone, too."""
+    words = ros_parameters({name: value for name, value in values.items() if value is not None})
+    if args.compressed:
+        words += ["-p", "image_transport:=compressed"]
+    if args.use_sim_time:
+        words += ["-p", "use_sim_time:=true"]
+    if args.namespace:
+        words += ["-r", f"__ns:=/{args.namespace.strip('/')}"]
+    for name, topic in topics.items():
+        if topic:
+            words += ["-r", f"{name}:={topic}"]
+    return words + [word for word in args.ros_args if word != "--ros-args"]
 
 
 def need_ros() -> None:

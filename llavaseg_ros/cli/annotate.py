@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from llavaseg_ros.cli import _args
 
 if TYPE_CHECKING:
-    from llavaseg_ros.bags.annotate import BagJob, Options, Summary
+    from llavaseg_ros.bags.annotate import BagJob, Summary
+    from llavaseg_ros.bags.options import Options
 
 
 def existing_path(text: str) -> Path:
@@ -186,7 +187,7 @@ def wants_gpu(device: str) -> bool:
 
 def options_of(args: argparse.Namespace) -> Options:
     """The arguments that shape the new bag."""
-    from llavaseg_ros.bags.annotate import Options
+    from llavaseg_ros.bags.options import Options
 
     return Options(
         commands=tuple(args.command),

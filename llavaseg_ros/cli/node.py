@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from llavaseg_ros.cli import _args
@@ -38,24 +37,13 @@ def run(args: argparse.Namespace) -> int:
 
 def ros_arguments(args: argparse.Namespace) -> list[str]:
     """The options as ROS arguments, those of the parameter file first, so that single options win over it."""
-    words = ["--ros-args"]
-    if args.params_file:
-        words += ["--params-file", str(args.params_file)]
-    for name in ("model", "device", "mode"):
-        value = getattr(args, name)
-        if value is not None:
-            # JSON text is YAML text, so that a model called "1" or a path with a colon stays a string.
-            words += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
-    if args.compressed:
-        words += ["-p", "image_transport:=compressed"]
-    if args.use_sim_time:
-        words += ["-p", "use_sim_time:=true"]
-    if args.namespace:
-        words += ["-r", f"__ns:=/{args.namespace.strip('/')}"]
+    topics: dict[str, str] = {}
     for given, image, info in (
         (args.image, "image", "camera_info"),
         (args.depth, "depth/image", "depth/camera_info"),
     ):
         if given:
-            words += ["-r", f"{image}:={given}", "-r", f"{info}:={Path(given).parent / 'camera_info'}"]
-    return words + [word for word in args.ros_args if word != "--ros-args"]
+            topics |= {image: given, info: str(Path(given).parent / "camera_info")}
+    values = {name: getattr(args, name) for name in ("model", "device", "mode")}
+    first, *rest = _args.node_arguments(args, values, topics)
+    return [first, *(["--params-file", str(args.params_file)] if args.params_file else []), *rest]

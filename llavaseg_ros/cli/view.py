@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from llavaseg_ros.cli import _args
 
@@ -47,20 +46,5 @@ def run(args: argparse.Namespace) -> int:
 
 def ros_arguments(args: argparse.Namespace) -> list[str]:
     """The options as ROS arguments; the token is none of them."""
-    words = ["--ros-args"]
-    values = {"host": args.host, "port": args.port, "node": args.node}
-    values["host_names"] = ",".join(args.host_name) or None
-    for name, value in values.items():
-        if value is not None:
-            # JSON text is YAML text, so that an address stays a string.
-            words += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
-    if args.compressed:
-        words += ["-p", "image_transport:=compressed"]
-    if args.use_sim_time:
-        words += ["-p", "use_sim_time:=true"]
-    if args.namespace:
-        words += ["-r", f"__ns:=/{args.namespace.strip('/')}"]
-    for topic, given in (("image", args.image), ("depth/image", args.depth)):
-        if given:
-            words += ["-r", f"{topic}:={given}"]
-    return words + [word for word in args.ros_args if word != "--ros-args"]
+    values = {"host": args.host, "port": args.port, "node": args.node, "host_names": ",".join(args.host_name) or None}
+    return _args.node_arguments(args, values, {"image": args.image, "depth/image": args.depth})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -10,9 +11,28 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 END_S = 8.0
 LOG_LINES = 15
+
+
+def ros_parameters(values: Mapping[str, object]) -> list[str]:
+    """ROS arguments that set parameters. JSON text is YAML text, so that every string stays one: "1", or a path with a
+    colon."""
+    words = ["--ros-args"]
+    for name, value in values.items():
+        words += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
+    return words
+
+
+def end_on_sigterm() -> None:
+    """From now on SIGTERM leaves through the context managers, so that the children end too."""
+
+    def leave(*_: object) -> NoReturn:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 class Processes:

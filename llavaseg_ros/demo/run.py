@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from llavaseg_ros.demo.client import MAX_IMAGE_AGE_S, DemoClient, DemoError, Exchange
 from llavaseg_ros.demo.page import summary, write_page
-from llavaseg_ros.demo.processes import Processes
+from llavaseg_ros.demo.processes import Processes, end_on_sigterm, ros_parameters
 from llavaseg_ros.images import read_rgb
 
 # For the recording: by topic first, then by action; one target that is not there, and one plain question.
@@ -56,7 +53,7 @@ def run_demo(options: DemoOptions, *, node_module: str = NODE) -> int:
     domain = 1 + os.getpid() % 100 if options.domain is None else options.domain
     local = {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     os.environ.update(local)  # for our own part in the conversation
-    signal.signal(signal.SIGTERM, _terminated)
+    end_on_sigterm()
     with Processes(options.out, local) as processes:
         try:
             exchanges, frames, model = _converse(options, domain, processes, node_module)
@@ -78,11 +75,11 @@ def _converse(
     # The other programs of a busy machine may delay a frame; a robot keeps the stricter default.
     patience = {"sync.max_image_age_s": MAX_IMAGE_AGE_S, "sync.wait_for_image_s": 5.0}
     numbers = {**patience, "timeout_s": float(options.timeout_s)}
-    processes.start("node", node_module, _parameters({**settings, **numbers}))
+    processes.start("node", node_module, ros_parameters({**settings, **numbers}))
     camera: dict[str, object] = {"rate_hz": RATE_HZ}
     if options.image is not None:
         camera["image"] = str(options.image.resolve())
-    processes.start("player", PLAYER, _parameters(camera))
+    processes.start("player", PLAYER, ros_parameters(camera))
 
     def alive() -> None:
         text = processes.ended()
@@ -110,14 +107,6 @@ def _converse(
         client.close()
 
 
-def _parameters(values: dict[str, object]) -> list[str]:
-    """ROS arguments. JSON text is YAML text, so that every string stays one."""
-    words = ["--ros-args"]
-    for name, value in values.items():
-        words += ["-p", f"{name}:={json.dumps(value, ensure_ascii=False)}"]
-    return words
-
-
 def _verdict(exchanges: Sequence[Exchange], *, expect_target: bool) -> int:
     failed = [e for e in exchanges if e.problems]
     if failed:
@@ -130,8 +119,3 @@ def _verdict(exchanges: Sequence[Exchange], *, expect_target: bool) -> int:
         return 1
     print(f"All {len(exchanges)} commands got their final answer, stamped as the frame that it is about.")
     return 0
-
-
-def _terminated(*_: object) -> NoReturn:
-    """SIGTERM: leave through the context managers, so that the children end too."""
-    raise SystemExit(128 + signal.SIGTERM)

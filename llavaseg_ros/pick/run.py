@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from llavaseg_ros.demo.client import DemoError
-from llavaseg_ros.demo.processes import Processes
-from llavaseg_ros.demo.run import NODE, _parameters, _terminated
+from llavaseg_ros.demo.processes import Processes, end_on_sigterm, ros_parameters
+from llavaseg_ros.demo.run import NODE
 from llavaseg_ros.errors import BadRequest, ErrorCode
 from llavaseg_ros.evaluation.metrics import overlap
 from llavaseg_ros.images import jpeg_bytes
@@ -70,7 +69,7 @@ def run_pick(options: PickOptions, *, node_module: str = NODE) -> int:
     domain = 1 + os.getpid() % 100 if options.domain is None else options.domain
     local = {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     os.environ.update(local)
-    signal.signal(signal.SIGTERM, _terminated)
+    end_on_sigterm()
     code = 0
     try:
         if len(trials) < options.picks:
@@ -114,16 +113,16 @@ def _run(
 ) -> None:  # fmt: skip
     """Start all, then trial after trial; each is written down when it is done."""
     print(f"starting the robot, the planners and the model (ROS domain {domain}) ...", flush=True)
-    processes.start("robot", ROBOT, _parameters({"split": options.split, "table": options.first}))
+    processes.start("robot", ROBOT, ros_parameters({"split": options.split, "table": options.first}))
     score: dict[str, object] = {} if options.min_score is None else {"min_score": options.min_score}
     theirs = ["-r", f"{OURS}:={TRUTH}", "-r", "__node:=true_mask_planner"]
     for topic in ("answer", "masks", "target_points", "scene_points"):
         theirs += ["-r", f"llavaseg/{topic}:=true_masks/{topic}"]
     processes.start("true_mask_planner", PLANNER, ["--ros-args", *theirs])
     if not options.true_masks_only:
-        processes.start("planner", PLANNER, _parameters(score))
+        processes.start("planner", PLANNER, ros_parameters(score))
         settings = {"model": options.model, "device": options.device, "mode": options.mode}
-        processes.start("node", node_module, _parameters({**settings, **PATIENCE, "timeout_s": options.timeout_s}))
+        processes.start("node", node_module, ros_parameters({**settings, **PATIENCE, "timeout_s": options.timeout_s}))
 
     def alive() -> None:
         text = processes.ended()

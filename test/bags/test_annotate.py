@@ -22,8 +22,9 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from scripted_pipeline import ScriptedPipeline, red_mask
 from std_msgs.msg import String
 
-from llavaseg_ros.bags.annotate import BagJob, Options
+from llavaseg_ros.bags.annotate import BagJob
 from llavaseg_ros.bags.definitions import OWN_TYPES, message_folder, typestore
+from llavaseg_ros.bags.options import Options
 from llavaseg_ros.cli import _args
 from llavaseg_ros.cli import main as cli
 from llavaseg_ros.demo.bag_reader import DEMO_BAG

@@ -20,7 +20,8 @@ from scripted_pipeline import ScriptedPipeline
 from test_annotate import MUG, annotate
 
 from llavaseg_ros.bags import annotate as module
-from llavaseg_ros.bags.annotate import BagJob, Options
+from llavaseg_ros.bags.annotate import BagJob
+from llavaseg_ros.bags.options import Options
 from llavaseg_ros.cli import _args
 from llavaseg_ros.cli import main as cli
 from llavaseg_ros.errors import BadRequest

@@ -18,7 +18,8 @@ from ray import cloudpickle
 from scripted_pipeline import ScriptedPipeline
 from test_annotate import annotate
 
-from llavaseg_ros.bags.annotate import Options, Summary
+from llavaseg_ros.bags.annotate import Summary
+from llavaseg_ros.bags.options import Options
 from llavaseg_ros.bags.parallel import annotate_parallel
 from llavaseg_ros.cli import annotate as verb
 from llavaseg_ros.cli import main as cli

@@ -28,9 +28,10 @@ from scripted_pipeline import ScriptedPipeline
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 
-from llavaseg_ros.bags.annotate import BagJob, Options
+from llavaseg_ros.bags.annotate import BagJob
 from llavaseg_ros.bags.frames import FrameReader
 from llavaseg_ros.bags.lifting import StaticTransforms
+from llavaseg_ros.bags.options import Options
 from llavaseg_ros.bags.reading import Bag, BagMessage, Topic, open_bag
 from llavaseg_ros.bags.topics import CameraTopics, choose_topics
 from llavaseg_ros.demo.bag_reader import DEMO_BAG
