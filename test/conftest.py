@@ -1,4 +1,4 @@
-"""For every test: drawing without a display, ROS that talks to itself only, and properties that try the same examples."""
+"""For every test: drawing without a display, ROS that talks to itself only, properties that try the same examples."""
 
 from __future__ import annotations
 
