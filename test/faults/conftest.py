@@ -1,4 +1,4 @@
-"""Fixtures of the fault suite: `make_stack` and `observe`. In every case an observer checks the invariants at the end."""
+"""Fixtures of the fault suite: `make_stack` and `observe`. At the end of every case an observer checks."""
 
 from __future__ import annotations
 

@@ -24,8 +24,11 @@ class Sent:
 
 @dataclass(frozen=True)
 class Out:
-    """A message of the node. size and pixels: of an image, else None and "". marked: number of pixels that are not 0, of
-    points, 0 or 1 for a pose that is NaN or not."""
+    """A message of the node. size: (height, width), px, of an image. pixels: a digest of a mask.
+
+    marked: how many pixels are not 0, how many points there are, 0 or 1 for a pose of NaN or of numbers. problem: what
+    is wrong with the message by itself.
+    """
 
     topic: str
     at: int
@@ -67,9 +70,9 @@ class Transition:
 
 @dataclass
 class Record:
-    """Everything that was seen. sent: images by stamp, ns. commands: (time, text) of the topics. goals: time by id, hex.
+    """Everything that was seen. sent: images by stamp, ns. commands: (time, text) of the topics. goals: time by id.
 
-    own_images: ids of goals that brought their own image. gone: times at which the node's process had been killed.
+    Ids are in hex. own_images: ids of goals that brought their own image. gone: when the node's process was killed.
     lost: messages a topic lost on the way to the observer.
     """
 

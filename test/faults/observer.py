@@ -73,8 +73,7 @@ class Observer:
         ):
             self.outputs.append(self._subscribe(f"{node}/{topic}", message_type, take, latched(DEEP), topic))
         self._subscribe(f"{node}/transition_event", TransitionEvent, self._take_transition, _reliable(DEEP))
-        self._subscribe(f"{node}/segment/_action/status", GoalStatusArray,
-                        self._take_goals, latched(DEEP))
+        self._subscribe(f"{node}/segment/_action/status", GoalStatusArray, self._take_goals, latched(DEEP))
         self._subscribe(image, Image, self._take_image, _reliable(IMAGES), raw=True)
         self._subscribe(f"{image}/compressed", CompressedImage, self._take_compressed, _reliable(IMAGES), raw=True)
         self._subscribe("command", Command, self._take_command, _reliable(DEEP), raw=True)
@@ -234,8 +233,9 @@ class Observer:
                 wrong = f"score is {target.score}"
             targets.append(Out(topic, at, out.stamp_ns, out.frame_id, out.size, out.marked, out.pixels, wrong))
         self.record.outputs.append(
-            Masks(topic, at, _stamp_ns(msg.header), msg.header.frame_id, command_id=msg.command_id,
-                  targets=tuple(targets))
+            Masks(
+                topic, at, _stamp_ns(msg.header), msg.header.frame_id, command_id=msg.command_id, targets=tuple(targets)
+            )
         )
 
     def _take_answer(self, msg: Answer, at: int, topic: str) -> None:
@@ -246,8 +246,18 @@ class Observer:
         elif msg.final and msg.error_code and not msg.error_msg:
             wrong = f"error {msg.error_code} without a text"
         self.record.outputs.append(
-            Said(topic, at, _stamp_ns(msg.header), msg.header.frame_id, problem=wrong, command_id=msg.command_id,
-                 command=msg.command, found=msg.found, final=msg.final, error_code=msg.error_code)
+            Said(
+                topic,
+                at,
+                _stamp_ns(msg.header),
+                msg.header.frame_id,
+                problem=wrong,
+                command_id=msg.command_id,
+                command=msg.command,
+                found=msg.found,
+                final=msg.final,
+                error_code=msg.error_code,
+            )
         )
 
     def _take_points(self, msg: PointCloud2, at: int, topic: str) -> None:
@@ -277,8 +287,16 @@ def _picture(msg: Image, at: int, topic: str, channels: int = 1) -> Out:
     marked = int(np.count_nonzero(data)) if channels == 1 else 0
     if channels == 1 and not wrong and int(np.count_nonzero(data == 255)) != marked:
         wrong = "values other than 0 and 255"
-    return Out(topic, at, _stamp_ns(msg.header), msg.header.frame_id, size, marked,
-               hashlib.sha1(data.data).hexdigest() if channels == 1 else "", wrong)
+    return Out(
+        topic,
+        at,
+        _stamp_ns(msg.header),
+        msg.header.frame_id,
+        size,
+        marked,
+        hashlib.sha1(data.data).hexdigest() if channels == 1 else "",
+        wrong,
+    )
 
 
 def _stamp_ns(header: Any) -> int:

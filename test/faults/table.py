@@ -1,7 +1,7 @@
 """The table of docs/reliability.md, out of the marks of the cases.
 
-    python test/faults/table.py            # write it into the page, between its two comment lines
-    python test/faults/table.py --check    # exit code 1 when the page says something else
+python test/faults/table.py            # write it into the page, between its two comment lines
+python test/faults/table.py --check    # exit code 1 when the page says something else
 """
 
 from __future__ import annotations
