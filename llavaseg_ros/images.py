@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from llavaseg_ros.errors import BadRequest
+from llavaseg_ros.files import write_whole
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -106,8 +107,7 @@ def _decode(path: Path, flags: int, kind: str) -> np.ndarray:
 
 
 def _write(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     done, buffer = cv2.imencode(path.suffix or ".png", array)
     if not done:
         raise OSError(f"{path}: could not encode the picture")
-    path.write_bytes(buffer.tobytes())
+    write_whole(path, buffer.tobytes())

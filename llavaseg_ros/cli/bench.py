@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import IO
 
 from llavaseg_ros.cli import _args
+from llavaseg_ros.files import whole_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,17 +51,3 @@ def json_file(text: str) -> Path:
     if not text.strip() or path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a file")
     return path
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
-    """A file that appears under its name when it is complete, or not at all. That it can be written at all is known
-    from the start: OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from statistics import median
 from llavaseg_ros.demo.client import Exchange, latency_s
 from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.evaluation import html
+from llavaseg_ros.files import write_whole
 from llavaseg_ros.images import write_rgb
 from llavaseg_ros.ros.messages import stamp_ns
 
@@ -42,7 +43,7 @@ def write_page(folder: Path, exchanges: Sequence[Exchange], *, source: str, mode
         html.cards(cards, wide=True),
     ]
     path = folder / "index.html"
-    path.write_text(html.page("llavaseg demo", body), encoding="utf-8")
+    write_whole(path, html.page("llavaseg demo", body))
     return path
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llavaseg_ros.errors import BadRequest
+from llavaseg_ros.files import write_whole
 from llavaseg_ros.types import Attributes
 
 MAX_ERRORS_SHOWN = 10
@@ -288,6 +289,5 @@ def _number(row: dict[str, Any], key: str, low: float, high: float) -> float:
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write one JSON object a line, UTF-8. Makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    """Write one JSON object a line, UTF-8. Makes the folder. The file is whole or not there; raises OSError."""
+    write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

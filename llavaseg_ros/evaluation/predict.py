@@ -12,6 +12,7 @@ import numpy as np
 
 from llavaseg_ros.errors import Cancelled, LLaVASegError
 from llavaseg_ros.evaluation.dataset import Prediction, Sample
+from llavaseg_ros.files import named_errors
 from llavaseg_ros.images import read_rgb, write_mask
 from llavaseg_ros.types import Result
 
@@ -35,7 +36,10 @@ def predict(
     *,
     on_done: Callable[[Prediction], None] | None = None,
 ) -> list[Prediction]:
-    """Answer every command, in order, and write `out/predictions.jsonl` and `out/masks/*.png` as they come.
+    """Answer every command, in order, and write `out/predictions.jsonl` and `out/masks/*.png`.
+
+    Lines are written as they come, to `predictions.jsonl.part`, which gets its name when all are there: what was
+    interrupted stays to be read, and is never taken for the whole.
 
     Commands that follow each other on one image share its encoding. A command that fails with one of the project's own
     errors becomes a line with "error" and no mask; any other exception passes through.
@@ -43,7 +47,8 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     predictions: list[Prediction] = []
     encoded: Path | None = None
-    with (out / PREDICTIONS).open("w", encoding="utf-8") as file:
+    part = out / f"{PREDICTIONS}.part"
+    with named_errors(part), part.open("w", encoding="utf-8") as file:
         for index, sample in enumerate(samples):
             started = time.perf_counter()
             try:
@@ -66,6 +71,7 @@ def predict(
             predictions.append(prediction)
             if on_done is not None:
                 on_done(prediction)
+    part.replace(out / PREDICTIONS)
     return predictions
 
 

@@ -23,6 +23,7 @@ from llavaseg_ros.evaluation.tables import (
     groups,
     ious,
 )
+from llavaseg_ros.files import write_whole
 
 # The figures that a reader looks for first, as tiles: key and digits.
 HEADLINE = {
@@ -47,8 +48,7 @@ def write_report(path: Path, rows: Sequence[Row], *, title: str, about: str = ""
     body += _masks(scores, summary)
     body += pictures.sections(rows, most)
     body.append(_notes())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html.page(title, body), encoding="utf-8")
+    write_whole(path, html.page(title, body))
 
 
 def _headline(summary: Summary) -> str:

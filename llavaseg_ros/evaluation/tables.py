@@ -20,6 +20,7 @@ from llavaseg_ros.evaluation.names import (
     confusion_matrix,
     without_color,
 )
+from llavaseg_ros.files import write_whole
 
 COLUMNS = ("right_target", "location", "giou", "ciou", "miou", "target_accuracy", "absent_accuracy", "right_answer")
 BY_TYPE, BY_PHRASING, BY_NOVELTY, BY_QUESTION = "command type", "phrasing", "what training showed", "question"
@@ -140,6 +141,5 @@ def metrics(scores: Sequence[Score]) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON, UTF-8. Makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write JSON, UTF-8. Makes the folder. The file is whole or not there; raises OSError."""
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

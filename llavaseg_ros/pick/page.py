@@ -9,6 +9,7 @@ from typing import Any
 
 from llavaseg_ros.evaluation import html
 from llavaseg_ros.evaluation.figures import Figure
+from llavaseg_ros.files import write_whole
 from llavaseg_ros.images import read_rgb
 from llavaseg_ros.pick.rates import by_kind, causes, line, rates
 from llavaseg_ros.pick.trials import Trial
@@ -55,7 +56,7 @@ def write_page(folder: Path, trials: Sequence[Trial], settings: dict[str, Any]) 
     body += ['<div style="display: grid; gap: 16px">', *(_panel(folder, trial) for trial in shown), "</div>"]
     body.append(f"<p><b>{escape(line(trials))}</b></p>")
     path = folder / "index.html"
-    path.write_text(html.page("llavaseg pick", body), encoding="utf-8")
+    write_whole(path, html.page("llavaseg pick", body))
     return path
 
 

@@ -18,6 +18,7 @@ from llavaseg_ros.demo.processes import Processes, end_on_sigterm, ros_parameter
 from llavaseg_ros.demo.run import NODE
 from llavaseg_ros.errors import BadRequest, ErrorCode
 from llavaseg_ros.evaluation.metrics import overlap
+from llavaseg_ros.files import write_whole
 from llavaseg_ros.images import jpeg_bytes
 from llavaseg_ros.nodes.example_grasp_planner import MIN_SCORE
 from llavaseg_ros.pick import pictures
@@ -84,7 +85,7 @@ def run_pick(options: PickOptions, *, node_module: str = NODE) -> int:
             print(f"\nstopped after {len(trials)} of {options.picks} picks; --resume goes on", file=sys.stderr)
         if trials:
             page = write_page(options.out, trials, options.settings())
-            (options.out / "rates.json").write_text(json.dumps(results(trials, options.settings()), indent=1) + "\n")
+            write_whole(options.out / "rates.json", json.dumps(results(trials, options.settings()), indent=1) + "\n")
             print(f"\n{page}\n{line(trials)}", flush=True)
     return code
 
@@ -104,7 +105,7 @@ def _begin(options: PickOptions) -> list[Trial]:
     for old in (out / "pictures").glob("[0-9]*_*.jpg"):
         old.unlink()
     (out / "trials.jsonl").unlink(missing_ok=True)
-    file.write_text(json.dumps(settings) + "\n")
+    write_whole(file, json.dumps(settings) + "\n")
     return []
 
 
@@ -250,7 +251,7 @@ class _Keeper:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, name: str, rgb: np.ndarray) -> None:
-        (self._folder / f"{self._number:05d}_{name}.jpg").write_bytes(jpeg_bytes(rgb, 480))
+        write_whole(self._folder / f"{self._number:05d}_{name}.jpg", jpeg_bytes(rgb, 480))
 
 
 def summary(trial: Trial) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from llavaseg_ros.files import write_whole
+
 FILE = "trials.jsonl"
 
 
@@ -115,6 +117,4 @@ def read_trials(folder: Path) -> list[Trial]:
 
 def write_trials(folder: Path, trials: Sequence[Trial]) -> None:
     """All of them, in place of what is there; a kill leaves the old file or the new one."""
-    part = folder / f"{FILE}.part"
-    part.write_text("".join(json.dumps(asdict(trial)) + "\n" for trial in trials), encoding="utf-8")
-    part.replace(folder / FILE)
+    write_whole(folder / FILE, "".join(json.dumps(asdict(trial)) + "\n" for trial in trials))
