@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from llavaseg_ros.ros.process import PARENT_VARIABLE
+
 END_S = 8.0
 LOG_LINES = 15
 
@@ -36,11 +38,13 @@ def end_on_sigterm() -> None:
 
 
 class Processes:
-    """Use as a context manager: on the way out every process gets SIGINT, and SIGKILL if it stays."""
+    """Use as a context manager: on the way out every process gets SIGINT, and SIGKILL if it stays. Nodes among them
+    also end when this process is killed (`ros.process.end_with_parent`); start them from a thread that lives on."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
-        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+        own = {"PYTHONUNBUFFERED": "1", PARENT_VARIABLE: str(os.getpid())}
+        self._environment = {**os.environ, **own, **environment}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, module: str, arguments: Sequence[str]) -> None:

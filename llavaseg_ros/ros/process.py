@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -22,6 +23,10 @@ LAST_WORDS_S = 0.1
 # So many errors out of callbacks in so short a time mean that nothing works any more.
 MANY_FAILURES, MANY_FAILURES_S = 20, 10.0
 
+
+# Set by whoever starts a node as a child that must not outlive it: its own process id.
+PARENT_VARIABLE = "LLAVASEG_PARENT"
+_PR_SET_PDEATHSIG = 1
 
 CAMERA_PROFILE = Path(__file__).with_name("fastdds_camera.xml")
 _PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
@@ -45,6 +50,22 @@ SWITCH_INTERVAL_S = 0.0005
 def make_room_for_callbacks() -> None:
     """Let callbacks in while another thread of this process computes."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+
+
+def end_with_parent() -> None:
+    """Get SIGINT when the process that started us dies in whatever way, if it asked for that (`PARENT_VARIABLE`).
+
+    A parent that is killed cannot end its children, and a camera or a model that nobody knows of goes on for ever.
+    """
+    parent = os.environ.pop(PARENT_VARIABLE, "")
+    if not parent.isdecimal():
+        return
+    try:
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
+    except (OSError, AttributeError):  # not Linux
+        return
+    if os.getppid() != int(parent):  # it was gone already
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 class RosLogHandler(logging.Handler):
@@ -78,6 +99,7 @@ def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, thre
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
+    end_with_parent()
     make_room_for_callbacks()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
