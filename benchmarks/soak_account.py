@@ -1,0 +1,58 @@
+"""The fault suite's observer for hours: it settles its account now and then, and forgets what is settled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from action_msgs.msg import GoalStatusArray
+from invariants import Record, Sent, problems
+from observer import Observer
+from sensor_msgs.msg import CameraInfo
+
+SENT_KEPT = 1000  # frames: 33 s of them, more than any answer may be late
+VIOLATIONS_KEPT = 100
+# Nobody but the visitors listens to these, so that the node starts and stops to make them.
+LEFT_TO_VISITORS = ("overlay", "scene_points")
+
+
+class Account(Observer):
+    """An observer whose memory is bounded. violations: what was wrong so far. checked: messages of the node."""
+
+    def __init__(self, namespace: str, domain: int) -> None:
+        self.violations: list[str] = []
+        self.checked = 0
+        self._goals_settled: set[str] = set()
+        super().__init__(namespace, domain)
+        # Sent reliably and before its image: a frame that was lost on the way to us was sent all the same.
+        self.node.create_subscription(CameraInfo, "camera_info", self._take_info, 500)
+
+    def settle(self) -> None:
+        """Check what came since the last time, and forget it. To be called when no command waits for its answer."""
+        with self._lock:
+            record, self.record = self.record, Record()
+            # Whoever is on the way when the account is made belongs to the next one; its image may be of this one.
+            self.record.sent.update(list(record.sent.items())[-SENT_KEPT:])
+            self.record.transitions.extend(record.transitions)
+            self._goals_settled.update(record.goals)
+            self.answers.clear()
+        self.checked += len(record.outputs)
+        room = VIOLATIONS_KEPT - len(self.violations)
+        self.violations += list(dict.fromkeys(problems(record)))[: max(0, room)]
+
+    def _subscribe(self, topic: str, *arguments: Any, **options: Any) -> Any:
+        if topic.endswith(LEFT_TO_VISITORS):
+            return None
+        return super()._subscribe(topic, *arguments, **options)
+
+    def _take_info(self, info: CameraInfo) -> None:
+        stamp = info.header.stamp.sec * 10**9 + info.header.stamp.nanosec
+        sent = Sent(info.header.frame_id, (int(info.height), int(info.width)))
+        with self._lock:
+            images = self.record.sent.setdefault(stamp, [])
+            if sent not in images:
+                images.append(sent)
+
+    def _take_goals(self, msg: GoalStatusArray, at: int, topic: str) -> None:
+        super()._take_goals(msg, at, topic)  # the topic names old goals again and again
+        for key in self._goals_settled & self.record.goals.keys():
+            del self.record.goals[key]
