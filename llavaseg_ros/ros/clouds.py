@@ -52,11 +52,14 @@ def no_cloud(header: Header) -> PointCloud2:
 def cloud_points(msg: PointCloud2) -> np.ndarray:
     """float32 [N, 3], m: x, y, z of any PointCloud2 with these fields as float32; points with a NaN are left out.
 
-    Raises ValueError when a field is missing or the data is too short.
+    Raises ValueError when a field is missing or reaches beyond its point, or the data is too short.
     """
     offsets = {field.name: field.offset for field in msg.fields if field.datatype == PointField.FLOAT32}
     if not {"x", "y", "z"} <= offsets.keys():
         raise ValueError(f"point cloud: fields {[field.name for field in msg.fields]}; expected x, y, z as float32")
+    reach = 4 + max(offsets[name] for name in ("x", "y", "z"))
+    if reach > msg.point_step:
+        raise ValueError(f"point cloud: point_step {msg.point_step} bytes; its fields x, y, z reach to byte {reach}")
     count = msg.width * msg.height
     data = np.frombuffer(msg.data, np.uint8)
     if msg.row_step != msg.width * msg.point_step and msg.height > 1:

@@ -1,0 +1,112 @@
+"""Mutation testing: change the code in one place at a time and see whether a test notices.
+
+    python test/mutation/run.py [GROUP ...] [--out benchmarks/results/mutation.json] [--list] [--only TEXT]
+
+Groups, modules and their tests are in targets.yaml; survivors.yaml says of every survivor why it is let live. Takes
+about a second a mutant. Exits with 1 when a survivor has no reason, or a reason no survivor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a fork has no threads of its parent's pool
+
+import yaml
+from forks import ROOT, prefer_this_tree, preload, test_mutant
+from mutants import mutants_of
+
+HERE = Path(__file__).resolve().parent
+RESULTS = ROOT / "benchmarks" / "results" / "mutation.json"
+REASONS = ("equivalent", "logging", "accepted")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """See the module's text."""
+    parser = argparse.ArgumentParser(description="mutation testing of the modules in targets.yaml")
+    parser.add_argument("groups", nargs="*", help="of targets.yaml; all by default")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the results; groups that did not run stay")
+    parser.add_argument("--only", default="", help="mutants whose key holds this text; nothing is written")
+    parser.add_argument("--list", action="store_true", help="list the mutants, run nothing")
+    options = parser.parse_args(arguments)
+    targets = yaml.safe_load((HERE / "targets.yaml").read_text())
+    if unknown := set(options.groups) - set(targets):
+        parser.error(f"no group {', '.join(sorted(unknown))}; there are {', '.join(targets)}")
+    results = json.loads(options.out.read_text()) if options.out.exists() else {}
+    prefer_this_tree()
+    for group in options.groups or targets:
+        if options.list:
+            for module in targets[group]["modules"]:
+                for mutant in mutants_of((ROOT / module).read_text()):
+                    print(f"{module}:{mutant.line} {mutant.key}")
+            continue
+        result = run_group(targets[group], options.only)
+        killed, total = result["killed"], result["mutants"]
+        print(f"{group}: {killed} of {total} killed ({100 * killed / max(1, total):.1f} %)", flush=True)
+        if not options.only:
+            results[group] = result
+            ordered = {name: results[name] for name in targets if name in results}
+            options.out.write_text(json.dumps(ordered, indent=1) + "\n")
+    if options.list or options.only:
+        return 0
+    complaints = unexplained(results, yaml.safe_load((HERE / "survivors.yaml").read_text()) or {})
+    print("\n".join(complaints))
+    return int(bool(complaints))
+
+
+def run_group(target: dict[str, Any], only: str = "") -> dict[str, Any]:
+    """The mutants of a group's modules: how many, how many were killed, and which live."""
+    files = target["tests"]
+    preload(files)
+    began = time.monotonic()
+    modules: dict[str, Any] = {}
+    for file in target["modules"]:
+        path, name = ROOT / file, file.removesuffix(".py").replace("/", ".")
+        source = path.read_text()
+        start = time.monotonic()
+        ended = test_mutant(name, path, source, files, 600.0)
+        if ended != "passed":
+            raise SystemExit(f"{file}: its tests end with {ended!r} without any change")
+        timeout_s = 10.0 + 5 * (time.monotonic() - start)
+        counts = {"mutants": 0, "killed": 0, "timeouts": 0}
+        survivors = []
+        for mutant in mutants_of(source):
+            if only not in mutant.key:
+                continue
+            ended = test_mutant(name, path, mutant.tree, files, timeout_s)
+            counts["mutants"] += 1
+            counts["killed"] += ended != "passed"
+            counts["timeouts"] += ended == "timeout"
+            if ended == "passed":
+                survivors.append({"line": mutant.line, "key": mutant.key})
+                print(f"  lives: {file}:{mutant.line} {mutant.key}", flush=True)
+        modules[file] = {**counts, "survivors": survivors}
+    total = {name: sum(module[name] for module in modules.values()) for name in ("mutants", "killed", "timeouts")}
+    return {**total, "seconds": round(time.monotonic() - began), "tests": files, "modules": modules}
+
+
+def unexplained(results: dict[str, Any], reasons: dict[str, dict[str, str]]) -> list[str]:
+    """Survivors without a reason, reasons without a survivor, and reasons of no known kind."""
+    complaints = []
+    for group in results.values():
+        for file, module in group["modules"].items():
+            given = reasons.get(file) or {}
+            living = {survivor["key"] for survivor in module["survivors"]}
+            complaints += [f"{file}: no reason for {key!r}" for key in sorted(living - set(given))]
+            complaints += [f"{file}: {key!r} does not live" for key in sorted(set(given) - living)]
+            complaints += [
+                f"{file}: the reason of {key!r} begins with none of {', '.join(REASONS)}"
+                for key, text in given.items()
+                if not text.startswith(REASONS)
+            ]
+    return complaints
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,11 @@
+"""The properties use the harness and the scripted pipeline of the ROS tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# Tests talk to themselves only. Before the first context is made.
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ros"))
