@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from llavaseg_ros.bundle import Bundle, default_bundle, read_bundle, verify
+from llavaseg_ros.bundle import Bundle, default_bundle, verify
 from llavaseg_ros.checkpoints import OFFICIAL_SAMS, fetch_sam, hub_folder, sam_path
 from llavaseg_ros.errors import BundleError
 from llavaseg_ros.profile import EMBEDDED, MLLMProfile, Profile, SegmenterProfile
@@ -20,7 +20,6 @@ from llavaseg_ros.segmentation.encoder_place import EncoderPlace
 from llavaseg_ros.segmentation.frozen_eye import share_eye
 from llavaseg_ros.segmentation.segmenter import Segmenter
 
-_DEEP_CHECK_BYTES = 256 * 2**20  # hashing this much takes well under a second
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -115,8 +114,8 @@ def segmenter_folder(profile: Profile) -> Path:
 
 
 def checked_bundle(folder: Path) -> Bundle:
-    """A bundle whose files are there; small ones are checked against their hashes too."""
-    return verify(folder, deep=read_bundle(folder).total_bytes <= _DEEP_CHECK_BYTES)
+    """A bundle whose files are there, each with its right hash: a wrong bit in a weight may show nowhere else."""
+    return verify(folder, deep=True)
 
 
 def _near(value: str, folder: Path) -> Path:

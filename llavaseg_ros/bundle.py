@@ -5,13 +5,16 @@
     segmenter/    segmenter.json and safetensors
 
 `mllm` and `segmenter` may also be absolute paths, for models too large to copy; their files are not listed.
-JSON and safetensors only: nothing in a bundle is code or pickled.
+JSON and safetensors only: nothing in a bundle is code or pickled. A part of the bundle holds the listed files and no
+others, for libraries load some by their names alone (`adapter_config.json` would bring in another model).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
@@ -19,11 +22,14 @@ from typing import Any
 
 from llavaseg_ros.checkpoints import sha256
 from llavaseg_ros.errors import BundleError
+from llavaseg_ros.plain_files import read_json
 
 FORMAT = 1
 MANIFEST = "bundle.json"
 
 _NEEDED = {"mllm": "config.json", "segmenter": "segmenter.json"}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_READERS = 4  # files hashed at a time: hashing is slower than most disks, and lets other threads run
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Bundle:
-    """What `bundle.json` says. mllm, segmenter: folders. prompts: the name of a style, or the path of its file."""
+    """What `bundle.json` says. mllm, segmenter: folders. prompts: the name of a style, or the path of its file. own:
+    the parts that lie in the bundle, whose files are listed; the others are absolute paths."""
 
     folder: Path
     name: str
@@ -46,6 +53,7 @@ class Bundle:
     licence: str = ""
     created: str = ""
     files: dict[str, FileEntry] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
 
     @property
     def total_bytes(self) -> int:
@@ -65,7 +73,7 @@ def read_bundle(folder: str | Path) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"there is no model bundle at {folder}: no such folder")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except FileNotFoundError:
         raise BundleError(f"{folder} is not a model bundle: it has no {MANIFEST}") from None
     except (OSError, ValueError) as error:
@@ -86,13 +94,14 @@ def read_bundle(folder: str | Path) -> Bundle:
         licence=str(data.get("licence", "")),
         created=str(data.get("created", "")),
         files=_entries(data.get("files"), path),
+        own=tuple(part for part in _NEEDED if not Path(data[part]).is_absolute()),
     )
 
 
 def verify(folder: str | Path, *, deep: bool = False) -> Bundle:
     """Check a bundle's files against `bundle.json`: presence and sizes always, SHA-256 when `deep`. Returns the bundle.
 
-    Raises BundleError naming the first file that is missing, truncated or changed.
+    Raises BundleError naming the first file that is missing, truncated, changed, or not listed.
     """
     bundle = read_bundle(folder)
     for name, entry in bundle.files.items():
@@ -102,12 +111,13 @@ def verify(folder: str | Path, *, deep: bool = False) -> Bundle:
         size = path.stat().st_size
         if size != entry.bytes:
             raise BundleError(f"{path} has {size} bytes, expected {entry.bytes}: truncated or changed")
-        if deep and (found := sha256(path)) != entry.sha256:
-            raise BundleError(f"{path} is damaged: its SHA-256 is {found}, expected {entry.sha256}")
+    if deep:
+        _check_hashes(bundle)
     for part, needed in _NEEDED.items():
         path = getattr(bundle, part) / needed
         if not path.is_file():
             raise BundleError(f"the bundle {bundle.folder} has no {part}: there is no {path}")
+    _check_nothing_else(bundle)
     return bundle
 
 
@@ -154,6 +164,32 @@ def write_bundle(
     return read_bundle(folder)
 
 
+def _check_hashes(bundle: Bundle) -> None:
+    paths = [bundle.folder / name for name in bundle.files]
+    with ThreadPoolExecutor(min(_READERS, len(paths)) or 1, "bundle check") as pool:
+        for path, entry, found in zip(paths, bundle.files.values(), pool.map(_hash, paths), strict=True):
+            if found != entry.sha256:
+                raise BundleError(f"{path} is damaged: its SHA-256 is {found}, expected {entry.sha256}")
+
+
+def _hash(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _check_nothing_else(bundle: Bundle) -> None:
+    """Raise BundleError for a file in a part that is not listed; hidden ones, which nothing loads, do not matter."""
+    for part in bundle.own:
+        for folder, folders, names in os.walk(getattr(bundle, part)):
+            linked = [name for name in folders if (Path(folder) / name).is_symlink()]
+            for name in sorted((*names, *linked)):
+                path = Path(folder) / name
+                if not name.startswith(".") and path.relative_to(bundle.folder).as_posix() not in bundle.files:
+                    raise BundleError(f"{path} does not belong to the bundle: {MANIFEST} does not list it")
+
+
 def _part(folder: Path, value: str, key: str) -> Path:
     return Path(value) if Path(value).is_absolute() else folder / _inside(value, key, folder)
 
@@ -180,8 +216,11 @@ def _entries(files: Any, path: Path) -> dict[str, FileEntry]:
             size, digest = entry["bytes"], entry["sha256"]
         except (TypeError, KeyError):
             raise BundleError(f"{path}: the entry of {name} needs 'bytes' and 'sha256', got {entry!r}") from None
-        if not isinstance(size, int) or not isinstance(digest, str):
-            raise BundleError(f"{path}: the entry of {name} is {entry!r}, expected a number of bytes and a hash")
+        sized = isinstance(size, int) and not isinstance(size, bool) and size >= 0
+        if not sized or not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+            raise BundleError(
+                f"{path}: the entry of {name} is {entry!r}, expected a number of bytes and a SHA-256 in hex"
+            )
         entries[name] = FileEntry(size, digest)
     return entries
 

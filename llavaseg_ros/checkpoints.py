@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from llavaseg_ros.errors import BundleError
+from llavaseg_ros.errors import BundleError, LLaVASegError, is_out_of_memory
+from llavaseg_ros.plain_files import read_json
 
 MODELS_VARIABLE = "LLAVASEG_MODELS"
 # What a transformers folder is made of; pickled weights stay where they are.
 HUB_PATTERNS = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+# No network has more; a file that says so would be built for ever.
+_MOST_LAYERS, _MOST_SIZE = 1000, 2**31
+_LAYERS = re.compile(r"layer|depth|blocks|repeat", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -137,6 +146,103 @@ def hub_command(name: str, revision: str = "") -> str:
     """The shell command that gets a model of the hub into the cache that transformers reads."""
     patterns = " ".join(f"--include {shlex.quote(pattern)}" for pattern in HUB_PATTERNS)
     return f"hf download {name} {f'--revision {revision} ' if revision else ''}{patterns}"
+
+
+def check_transformers_folder(folder: Path) -> dict[str, Any]:
+    """The `config.json` of a transformers folder. Raises BundleError if it cannot be read, or if the folder asks for
+    what transformers would get from elsewhere by itself: adapters on another model, or attention code from a hub."""
+    path = folder / "config.json"
+    try:
+        config = read_json(path)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"cannot read {path}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, dict):
+        raise BundleError(f"cannot read {path}: it holds {type(config).__name__}, expected a JSON object")
+    check_sizes(config, path)
+    for key, value in _entries(config):
+        # A name with a slash is code on the hub that transformers fetches and runs; "sdpa" and the like are its own.
+        if key.endswith("attn_implementation") and not re.fullmatch(r"[a-z0-9_]*", str(value or "")):
+            raise BundleError(f"{path}: {key} is {value!r:.100}, expected the name of an attention of transformers")
+    if (folder / "adapter_config.json").exists():
+        raise BundleError(f"{folder} holds adapters on another model (adapter_config.json); expected a merged model")
+    return config
+
+
+def check_sizes(config: Any, path: Path, most: int = _MOST_SIZE) -> None:
+    """Raises BundleError for a number of layers that would keep its builder busy for ever, or any number that no
+    size of a network is. config: what a JSON file holds. path: of the file, for the message. most: the largest size."""
+    for key, value in _entries(config):
+        if isinstance(value, int) and (abs(value) > most or (_LAYERS.search(key) and value > _MOST_LAYERS)):
+            raise BundleError(f"{path}: {key} is {value!r:.40}, which is no size of a network")
+
+
+def check_finite(module: Any, path: Path) -> None:
+    """Raises BundleError unless every weight is a number: damage often shows as NaN or infinity. module: of torch.
+    path: where the weights are from, for the message."""
+    import torch
+
+    for name, weights in module.named_parameters():
+        if weights.is_floating_point() and not bool(torch.isfinite(weights.sum(dtype=torch.float32))):
+            raise BundleError(f"{path} is damaged: the weights {name} are not all finite")
+
+
+@contextmanager
+def broken_folder(what: str) -> Iterator[None]:
+    """Whatever loading a folder raises, as a BundleError that begins with "cannot load" and `what`.
+
+    Errors of this package and lack of memory pass. transformers, safetensors and tokenizers raise a dozen kinds for a
+    broken folder; a panic of the tokenizers, which are written in Rust, is not even an Exception.
+    """
+    try:
+        yield
+    except (LLaVASegError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        if is_out_of_memory(error):
+            raise
+        lines = str(error).strip().splitlines()
+        raise BundleError(f"cannot load {what}: {type(error).__name__}: {lines[0] if lines else ''}") from error
+
+
+_offline_lock = threading.Lock()
+_offline_users = 0
+_offline_before = False
+
+
+@contextmanager
+def no_network() -> Iterator[None]:
+    """While this is open, the Hugging Face libraries of this process ask nobody: a request to the hub is an error.
+
+    `local_files_only` keeps the folder itself from being fetched; this holds for whatever its files refer to, too.
+    """
+    from huggingface_hub import constants
+
+    global _offline_users, _offline_before
+    with _offline_lock:
+        if not _offline_users:
+            _offline_before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+        _offline_users += 1
+    try:
+        yield
+    finally:
+        with _offline_lock:
+            _offline_users -= 1
+            if not _offline_users:
+                constants.HF_HUB_OFFLINE = _offline_before
+
+
+def _entries(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every key with its value, at any depth."""
+    todo = [value]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                yield str(key), inner
+                if isinstance(inner, (dict, list)):
+                    todo.append(inner)
+        elif isinstance(value, list):
+            todo += [inner for inner in value if isinstance(inner, (dict, list))]
 
 
 def sha256(path: Path) -> str:

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from llavaseg_ros.bundle import MANIFEST
 from llavaseg_ros.errors import BadRequest, BundleError
+from llavaseg_ros.plain_files import read_yaml
 from llavaseg_ros.reasoning.served_config import ServedConfig
 
 EMBEDDED = "default"
@@ -133,8 +132,8 @@ def load_profile(name_or_path: str | Path) -> Profile:
             )
         path = profile_folder() / f"{text}.yaml"
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data = read_yaml(path)
+    except (OSError, ValueError) as error:
         raise BundleError(f"cannot read the profile {path}: {error}") from error
     return _profile(data, path)
 

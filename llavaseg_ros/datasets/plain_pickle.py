@@ -4,6 +4,9 @@ refCOCO's refs(unc).p are pickles, and a pickle is a program: loading one with `
 Here `pickletools.genops` only cuts the file into its instructions, and this file carries out those that build lists,
 tuples, dictionaries, texts, numbers, True, False and None. No instruction here looks up or calls anything, so a file
 that asks for it is refused at that place, whatever it asks for.
+
+Data may still be a trap for whoever walks through it: nested so deep that it overflows a stack, or a few bytes that
+stand for billions of values, by tuples of the same tuple. Such is refused, too.
 """
 
 from __future__ import annotations
@@ -17,6 +20,10 @@ from typing import Any
 from llavaseg_ros.evaluation.dataset import DatasetError
 
 _MARK = object()
+_KEYS = (str, int, float, bytes, bool, type(None))  # hashing a tuple walks through all that it stands for
+_MOST_DEPTH = 100
+_MOST_SHARED = 64  # values that a byte of the file may stand for; files that share nothing have less than 1
+_SHOWN = 80  # characters of what a refused instruction asks for
 
 # Instructions that push their own argument, in every protocol from 0 to 5.
 _VALUES = (
@@ -59,20 +66,59 @@ def loads(data: bytes) -> Any:
         for operation, argument, position in pickletools.genops(io.BytesIO(data)):
             name, place = operation.name, position or 0
             if name == "STOP":
-                return reader.stop()
+                value = reader.stop()
+                _check_extent(value, _MOST_SHARED * len(data) + 1000)
+                return value
             if name not in steps:
-                what = f" of {argument!r}" if isinstance(argument, str) else ""
+                what = f" of {argument[:_SHOWN]!r}" if isinstance(argument, str) else ""
                 raise _Refused(f"the instruction {name}{what} is refused; expected lists, dictionaries, texts, numbers")
             steps[name](argument)
     except _Refused as error:
         raise ValueError(f"byte {place}: {error}") from None
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
-        raise ValueError(f"not a pickle, or cut short, after byte {place} ({name or 'at once'}: {error})") from error
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError) as error:
+        why = f"{name or 'at once'}: {str(error)[:200]}"
+        raise ValueError(f"not a pickle, or cut short, after byte {place} ({why})") from error
     raise ValueError("a pickle that is cut short")
 
 
 class _Refused(Exception):
     """The file asks for something that is not plain data."""
+
+
+def _check_extent(value: Any, most: int) -> None:
+    """Raise _Refused if a value is nested too deep, or stands for more than `most` values, with what is shared counted
+    as often as it is met. A value that holds itself counts as once.
+
+    Without recursion: it is what this protects from.
+    """
+    sizes: dict[int, tuple[int, int]] = {}  # of each container: values in it, depth
+    opened: set[int] = set()
+    todo = [value]
+    while todo:
+        one = todo[-1]
+        if id(one) in sizes:
+            todo.pop()
+            continue
+        inside = [x for x in _members(one) if isinstance(x, (list, tuple, dict))]
+        if id(one) not in opened:
+            opened.add(id(one))
+            todo += [x for x in inside if id(x) not in opened]
+            continue
+        known = [sizes.get(id(x), (0, 0)) for x in inside]
+        size = 1 + len(_members(one)) + sum(number for number, _ in known)
+        depth = 1 + max((deep for _, deep in known), default=0)
+        if depth > _MOST_DEPTH:
+            raise _Refused(f"the data is nested more than {_MOST_DEPTH} deep")
+        if size > most:
+            raise _Refused("the data stands for more values than the file can hold")
+        sizes[id(one)] = (size, depth)
+        todo.pop()
+
+
+def _members(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else []
 
 
 class _Reader:
@@ -145,7 +191,7 @@ class _Reader:
 
     @staticmethod
     def _pairs(items: list[Any]) -> dict[Any, Any]:
-        return dict(zip(items[::2], items[1::2], strict=True))
+        return {_key(key): value for key, value in zip(items[::2], items[1::2], strict=True)}
 
     def _container(self, kind: type) -> Any:
         if not isinstance(self.stack[-1], kind):
@@ -162,8 +208,14 @@ class _Reader:
 
     def _set_item(self, _: Any) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        self._container(dict)[key] = value
+        self._container(dict)[_key(key)] = value
 
     def _set_items(self, _: Any) -> None:
         items = self._items()
         self._container(dict).update(self._pairs(items))
+
+
+def _key(key: Any) -> Any:
+    if not isinstance(key, _KEYS):
+        raise _Refused(f"a {type(key).__name__} as a key is refused; expected texts and numbers")
+    return key

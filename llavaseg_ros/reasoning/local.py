@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from transformers import AutoModelForImageTextToText
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from transformers.utils import logging as transformers_logging
 
+from llavaseg_ros.checkpoints import broken_folder, check_finite, check_transformers_folder, no_network
 from llavaseg_ros.errors import BadRequest, BundleError, Cancelled
 from llavaseg_ros.reasoning.base import ConversationTooLong, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.generation import Generation, TransformersGeneration, Watch, greedy
@@ -89,24 +89,21 @@ class LocalMLLM:
         how: dict[str, Any] = {} if attention == "auto" else {"attn_implementation": attention}
         if quantization != "none":
             how |= {"quantization_config": quantized(quantization, dtype), "device_map": {"": device}}
-        try:
-            with _no_progress_bars():
-                processor = load_processor(path)
-                loaded: Any = AutoModelForImageTextToText.from_pretrained(
-                    path, dtype=dtype, use_safetensors=True, output_loading_info=True, **options, **how
-                )
-                model, info = loaded
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # transformers, safetensors and tokenizers raise a dozen kinds for a broken folder
-            raise BundleError(f"cannot load the language model in {path}: {_first_line(error)}") from error
+        with broken_folder(f"the language model in {path}"), _no_progress_bars(), no_network():
+            processor = load_processor(path)
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                path, dtype=dtype, use_safetensors=True, output_loading_info=True, **options, **how
+            )
+            model, info = loaded
         if missing := sorted(info["missing_keys"]):
             raise BundleError(f"the language model in {path} lacks {len(missing)} weights, {missing[0]} among them")
         if getattr(processor, "chat_template", None) is None:
             raise BundleError(f"the language model in {path} has no chat template (chat_template.jinja)")
         if quantization == "none":  # else it is there already, and must not be moved
             model = model.to(device)
-        return cls(model, processor, decoding=decoding, name=path.name)
+        check_finite(model, path)
+        with broken_folder(f"the language model in {path}"):
+            return cls(model, processor, decoding=decoding, name=path.name)
 
     def set_image(self, rgb: np.ndarray) -> None:
         """Take the image of the conversations to come: uint8 [H, W, 3], RGB. It is encoded by the first reply."""
@@ -242,16 +239,12 @@ def _bits(quantization: Any) -> str:
 
 def _look_at_config(folder: Path) -> None:
     """Refuse models that do not look at images, and register our own vision tower if the folder asks for it."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = config.get("model_type")
-        vision = config.get("vision_config")
-        module = _OWN_TYPES.get((vision or {}).get("model_type", ""))
-    except (OSError, ValueError, AttributeError) as error:
-        raise BundleError(f"cannot read {folder / 'config.json'}: {_first_line(error)}") from error
-    if module is not None:
-        importlib.import_module(module)
-    if kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+    config = check_transformers_folder(folder)
+    kind, vision = config.get("model_type"), config.get("vision_config")
+    seer = vision.get("model_type") if isinstance(vision, dict) else None
+    if isinstance(seer, str) and seer in _OWN_TYPES:
+        importlib.import_module(_OWN_TYPES[seer])
+    if not isinstance(kind, str) or kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise BundleError(
             f"the language model in {folder} is a {kind!r}, which does not look at images; expected one of the "
             "image-text-to-text models of transformers, such as llava, qwen2_5_vl, qwen3_vl or smolvlm"
@@ -267,8 +260,3 @@ def _no_progress_bars() -> Iterator[None]:
     finally:
         if enabled:
             transformers_logging.enable_progress_bar()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from llavaseg_ros.errors import BundleError
+from llavaseg_ros.plain_files import read_yaml
 
 PROMPT_FOLDER = Path(__file__).parent / "prompts"
 
@@ -56,8 +55,8 @@ def load_style(name_or_path: str | Path) -> PromptStyle:
                 f"prompts: no style {str(name_or_path)!r}; there are {known}, or the path of a .yaml file"
             )
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        data = read_yaml(path)
+    except (OSError, ValueError) as error:
         raise BundleError(f"prompts: cannot read {path}: {error}") from error
     return _checked(data, path)
 

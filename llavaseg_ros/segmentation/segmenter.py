@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from llavaseg_ros.checkpoints import sam_path
-from llavaseg_ros.errors import BundleError
+from llavaseg_ros.checkpoints import check_finite, check_sizes, sam_path
+from llavaseg_ros.errors import BundleError, LLaVASegError
+from llavaseg_ros.files import write_tensors, write_whole
+from llavaseg_ros.plain_files import read_json
 from llavaseg_ros.segmentation.adapters import AdapterConfig, AdapterOutput, AttributeAdapters, batch_text
 from llavaseg_ros.segmentation.encoder_place import EncoderPlace
 from llavaseg_ros.segmentation.preprocess import Fit, fit_to, roi_of, to_mask, to_pixels
@@ -30,6 +32,7 @@ CONFIG_FILE = "segmenter.json"
 ADAPTERS_FILE = "adapters.safetensors"
 SMALL_SAM_FILE = "sam.safetensors"
 SMALL = "small"
+_MOST_SIZE = 8192  # of anything in segmenter.json
 
 
 @dataclass
@@ -106,6 +109,7 @@ class Segmenter:
         """
         folder = Path(folder)
         config = _read_config(folder / CONFIG_FILE)
+        check_sizes(config, folder / CONFIG_FILE, most=_MOST_SIZE)
         try:
             wanted = AdapterConfig(**{**config["adapters"], "tap_channels": tuple(config["adapters"]["tap_channels"])})
             kind = config["sam"]["kind"]
@@ -114,10 +118,16 @@ class Segmenter:
                 _load_into(model, folder / SMALL_SAM_FILE)
             else:
                 model = load_official_sam(kind, sam_path(kind, config["sam"].get("checkpoint", ""), folder))
-            text_name = config["text_encoder"]
+            text_name = str(config["text_encoder"])
             scale = ScoreScale(**config.get("score", {}))
+            scale(0.5)
+            adapters = AttributeAdapters(wanted)
+        except (LLaVASegError, torch.OutOfMemoryError, ImportError):
+            raise
         except (KeyError, TypeError) as error:
             raise BundleError(f"{folder / CONFIG_FILE}: missing or unknown entry: {error}") from error
+        except Exception as error:  # sizes that fit no network end in whatever its parts happen to raise
+            raise BundleError(f"{folder / CONFIG_FILE}: cannot be built: {type(error).__name__}: {error}") from error
         sam, text = TappedSam(model), TextEncoder(text_name, device)
         found = (sam.tap_channels, sam.embed_dim, text.dim)
         if found != (wanted.tap_channels, wanted.embed_dim, wanted.text_dim):
@@ -126,7 +136,6 @@ class Segmenter:
                 f"{wanted.embed_dim} and text features of {wanted.text_dim}; SAM {kind!r} with {text_name!r} has "
                 f"{found[0]}, {found[1]} and {found[2]}"
             )
-        adapters = AttributeAdapters(wanted)
         _load_into(adapters, folder / ADAPTERS_FILE)
         return cls(sam, adapters, text, sam_name=kind, device=device, scale=scale, encoder=encoder)
 
@@ -232,20 +241,21 @@ def save_segmenter(folder: Path, sam: Any, sam_config: SmallSamConfig, adapters:
         "text_encoder": MINILM,
         "adapters": asdict(adapters.config),
     }
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
     for name, module in ((SMALL_SAM_FILE, sam), (ADAPTERS_FILE, adapters)):
-        save_file({k: v.contiguous().half() for k, v in module.state_dict().items()}, folder / name, {"format": "pt"})
+        halves = {k: v.contiguous().half() for k, v in module.state_dict().items()}
+        write_tensors(folder / name, halves, {"format": "pt"})
 
 
 def set_scale(folder: Path, scale: ScoreScale) -> None:
     """Write the scale of the scores into a segmenter folder. Raises BundleError if segmenter.json is not there."""
     config = _read_config(folder / CONFIG_FILE) | {"score": asdict(scale)}
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except FileNotFoundError as error:
         raise BundleError(f"{path} does not exist") from error
     except (OSError, ValueError) as error:
@@ -260,7 +270,8 @@ def _load_into(module: torch.nn.Module, path: Path) -> None:
         raise BundleError(f"{path} does not exist")
     try:
         module.load_state_dict({k: v.float() for k, v in load_file(path).items()})
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
         raise BundleError(f"{path} is truncated or not a safetensors file: {error}") from error
     except RuntimeError as error:
         raise BundleError(f"{path} does not fit the sizes in {CONFIG_FILE}: {str(error).splitlines()[0]}") from error
+    check_finite(module, path)

@@ -6,9 +6,11 @@ from __future__ import annotations
 import importlib.util
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from llavaseg_ros.checkpoints import broken_folder, check_finite, check_transformers_folder, no_network
 from llavaseg_ros.errors import BundleError
 
 MINILM = "all-MiniLM-L6-v2"
@@ -36,11 +38,15 @@ class TextEncoder:
     def __init__(self, name: str = MINILM, device: torch.device | str = "cpu") -> None:
         from transformers import AutoModel, AutoTokenizer
 
-        folder = str(text_encoder_path(name))
+        folder = text_encoder_path(name)
+        check_transformers_folder(folder)
         self.name = name
         self.device = torch.device(device)
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self.model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        with broken_folder(f"the text encoder in {folder}"), no_network():
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+            self.model = AutoModel.from_pretrained(folder, use_safetensors=True, **local)
+        check_finite(self.model, folder)
         self.model.requires_grad_(False).eval().to(self.device)
         self.dim = int(self.model.config.hidden_size)
         self._cached = lru_cache(maxsize=4096)(self._encode)
