@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from llavaseg_ros.errors import BadRequest, OutOfMemory
+from llavaseg_ros.errors import BadRequest, OutOfMemory, is_out_of_memory
 
 
 def select_device(device: str) -> torch.device:
@@ -57,17 +58,24 @@ def use_cpu_threads(count: int = 0) -> None:
     torch.set_num_threads(count)
 
 
+def free_caches() -> None:
+    """Give memory back that nothing uses: garbage, and what torch keeps of a GPU for later."""
+    gc.collect()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
 @contextmanager
 def memory_errors(doing: str) -> Iterator[None]:
     """Turn the several ways of running out of memory into OutOfMemory."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        raise OutOfMemory(f"the GPU ran out of memory while {doing}: {str(error).splitlines()[0]}") from error
-    except MemoryError as error:
-        raise OutOfMemory(f"the host ran out of memory while {doing}") from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
+    except OutOfMemory:
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
             raise
-        raise OutOfMemory(f"the host ran out of memory while {doing}: {str(error).splitlines()[0]}") from error
+        where = "GPU" if isinstance(error, torch.OutOfMemoryError) or "CUDA" in str(error) else "host"
+        detail = f": {str(error).splitlines()[0]}" if str(error) else ""
+        free_caches()
+        raise OutOfMemory(f"the {where} ran out of memory while {doing}{detail}") from error

@@ -112,3 +112,31 @@ class GarbledReply(BadReply):
 
     BAD_REPLY and not MODEL_NOT_READY: the server answers, and waiting for it would not make its answers readable.
     """
+
+
+# What the libraries below say when memory runs out, in errors that have no type of their own for it.
+_MEMORY_WORDS = (
+    "can't allocate memory",  # torch on a CPU
+    "cannot allocate memory",  # the operating system, also by way of safetensors
+    "out of memory",  # CUDA
+    "alloc_failed",  # cuBLAS, cuDNN
+    "insufficient memory",  # OpenCV
+    "bad_alloc",  # C++
+)
+
+
+def is_out_of_memory(raised: BaseException) -> bool:
+    """Whether an exception of any library means that memory ran out; also a BundleError that was raised from one.
+
+    Of our other errors only OutOfMemory does: what a server says of its own memory is not ours.
+    """
+    seen: BaseException | None = raised
+    while seen is not None:
+        if isinstance(seen, LLaVASegError) and not isinstance(seen, BundleError):
+            return isinstance(seen, OutOfMemory)
+        if isinstance(seen, MemoryError) or type(seen).__name__ == "OutOfMemoryError":
+            return True
+        if type(seen).__module__ != __name__ and any(word in str(seen).lower() for word in _MEMORY_WORDS):
+            return True
+        seen = seen.__cause__
+    return False

@@ -106,9 +106,13 @@ class LLaVASegNode(LifecycleNode):
         self._action: DeferredActionServer | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
         # Not on the node's clock: simulated time may stand still, time-outs and warnings may not.
-        steady, group = Clock(clock_type=ClockType.STEADY_TIME), MutuallyExclusiveCallbackGroup()
-        self.create_timer(HOUSEKEEPING_PERIOD_S, self._keep_house, callback_group=group, clock=steady)
-        self.create_timer(DIAGNOSTICS_PERIOD_S, self._diagnose, callback_group=group, clock=steady)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        # A group each: the watchdog waits for nothing, not even for a model that is slow to describe itself.
+        for period_s, callback in (
+            (HOUSEKEEPING_PERIOD_S, self._keep_house),
+            (DIAGNOSTICS_PERIOD_S, self._diagnose),
+        ):
+            self.create_timer(period_s, callback, callback_group=MutuallyExclusiveCallbackGroup(), clock=steady)
         if Settings.of(self).autostart and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
@@ -279,7 +283,8 @@ class LLaVASegNode(LifecycleNode):
         """The model's parameters were set while active: exchange the model, or put the parameters back."""
         serving, wanted = self._models.serving, settings.wanted()
         # Only what was set since the last look: the service changes the model first and the parameters then.
-        if wanted == self._asked or self.worker.swapping or self.worker.state is ModelState.LOADING:
+        loading = self.worker.state in (ModelState.LOADING, ModelState.RECOVERING)
+        if wanted == self._asked or self.worker.swapping or loading:
             return
         self._asked = wanted
         if serving is None or serving == wanted:
@@ -305,6 +310,7 @@ class LLaVASegNode(LifecycleNode):
     def _keep_house(self) -> None:
         self.worker.expire()
         settings = Settings.of(self)
+        self.worker.watch(settings.watch_limits(self._models.warm_up_s))
         self._resize_rings(settings)
         if self._state == "active":
             self._follow_parameters(settings)

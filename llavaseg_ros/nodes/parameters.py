@@ -15,9 +15,12 @@ from rclpy.parameter import Parameter
 from llavaseg_ros.geometry import LiftSettings
 from llavaseg_ros.ros.commands import Limits
 from llavaseg_ros.ros.following import FollowLimits
+from llavaseg_ros.ros.lane import WatchLimits
 from llavaseg_ros.ros.lifting import GeometryLimits
 from llavaseg_ros.ros.models import Wanted
 from llavaseg_ros.ros.worker import Policy
+
+WARM_UPS = 10.0  # a silent stage may last so many times as long as the model's whole warm-up
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,19 @@ SPECS = (
     ),
     Spec("geometry.min_points", 30, "Fewer points do not make a pose.", (3, 100_000)),
     Spec(
+        "watchdog.stage_timeout_s",
+        60.0,
+        "Abandon a command's or followed frame's stage that gives no sign of life (a token, a poll) for this many "
+        "seconds, or for ten times the model's warm-up if that is longer, and load the model again; 0 = never.",
+        (0, 86_400),
+    ),
+    Spec(
+        "watchdog.load_timeout_s",
+        1800.0,
+        "Abandon the loading and warming of a model after this many seconds; 0 = never. Downloads count.",
+        (0, 86_400),
+    ),
+    Spec(
         "diagnostics.no_image_warning_s",
         5.0,
         "Warn in the log when no image has come for this many seconds; 0 = never.",
@@ -217,6 +233,8 @@ class Settings:
     geometry_max_depth_m: float
     geometry_max_jump_m: float
     geometry_min_points: int
+    watchdog_stage_timeout_s: float
+    watchdog_load_timeout_s: float
     diagnostics_no_image_warning_s: float
 
     def wanted(self) -> Wanted:
@@ -234,6 +252,14 @@ class Settings:
             wait_for_image_s=self.sync_wait_for_image_s,
             history_length=self.session_history_length,
             partial_answers=self.partial_answers,
+        )
+
+    def watch_limits(self, warm_up_s: float) -> WatchLimits:
+        """How long a stage may be silent. warm_up_s: how long all stages together took on a blank image: a model that
+        takes minutes for a command takes minutes for its warm-up, and must not be taken for one that hangs."""
+        stage_s = self.watchdog_stage_timeout_s
+        return WatchLimits(
+            stage_s=max(stage_s, WARM_UPS * warm_up_s) if stage_s else 0.0, load_s=self.watchdog_load_timeout_s
         )
 
     @classmethod

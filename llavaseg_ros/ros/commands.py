@@ -96,6 +96,24 @@ class Outcome:
         return self.masks.targets[0].mask if self.masks is not None and self.masks.targets else None
 
 
+@dataclass
+class Held:
+    """What the model has encoded: a frame, its header and its RGB image; quick: only for following. Frame 0 is the
+    picture of a goal.
+
+    One object for one model: a thread that was left behind with its model goes on writing into its own.
+    """
+
+    frame: Frame | None = None
+    header: Header = field(default_factory=Header)
+    rgb: np.ndarray | None = None
+    quick: bool = False
+
+    def forget(self) -> None:
+        """The model has lost its image."""
+        self.frame, self.rgb = None, None
+
+
 class CommandRunner:
     """Runs commands on the model, and remembers which frame the model has encoded."""
 
@@ -111,33 +129,32 @@ class CommandRunner:
     ) -> None:
         self._frames, self._sessions, self.lifter = frames, sessions, lifter
         self._now_ns, self._limits, self._partial = now_ns, limits, partial
-        self._encoded: Frame | None = None
-        self._header = Header()
-        self._rgb: np.ndarray | None = None
-        self._quick = False
+        self._held = Held()
         self.encodings = 0
 
     def forget_image(self) -> None:
-        """The model is another one, or has lost its image."""
-        self._encoded, self._rgb = None, None
+        """The model is another one."""
+        self._held = Held()
 
     @contextmanager
-    def watching(self, model: Any) -> Iterator[None]:
+    def watching(self, model: Any, held: Held) -> Iterator[None]:
         """Around every use of the model: what encodes beside the language model may fail; then the image is gone."""
         try:
             yield
         except Exception:
             if model.image_shape is None:
-                self.forget_image()
+                held.forget()
             raise
 
     def run(self, model: Any, job: Job, request: Request) -> Done:
         """Do one command. Raises what the model raises."""
-        limits = self._limits()
+        limits, held = self._limits(), self._held
         request.frame = self._choose(request, job, limits)
-        rgb = self._encode(model, request.frame, request)
+        job.enter(Stage.ENCODING.value)
+        rgb = self._encode(model, request.frame, request, held)
+        job.enter(Stage.REASONING.value)
         request.history, request.last = self._sessions.recall(request.session_id, limits.history_length)
-        with self.watching(model):
+        with self.watching(model, held):
             result = model.segment(
                 request.text,
                 history=request.history,
@@ -152,9 +169,10 @@ class CommandRunner:
         return self._lifted(request, job, result, rgb)
 
     def _lifted(self, request: Request, job: Job, result: Result, rgb: np.ndarray) -> Done:
+        job.enter(Stage.LIFTING.value)
         masks = messages.target_masks(result, request.header or Header(), request.command_id, request.max_targets)
-        if masks.targets and self.lifter.has_depth and request.feedback is not None:
-            request.feedback(Stage.LIFTING, result.answer)
+        if masks.targets and self.lifter.has_depth:
+            _feed_back(request, job, Stage.LIFTING, result.answer)
         geometry = self.lifter.lift(
             masks,
             messages.targets_of(result, request.max_targets),
@@ -167,27 +185,36 @@ class CommandRunner:
             raise Cancelled("canceled")
         return Done(result, rgb, masks, geometry)
 
-    def encode(self, model: Any, frame: Frame) -> tuple[np.ndarray, Header]:
+    @property
+    def held(self) -> Held:
+        """What the serving model has encoded. Taken once, at the beginning of a piece of work."""
+        return self._held
+
+    def encode(self, model: Any, frame: Frame, held: Held) -> tuple[np.ndarray, Header]:
         """Give a frame that is only followed to the model, unless it has it already. Returns its RGB image, which must
         not be written to, and its header."""
-        return self._encode(model, frame, None, quick=True), self._header
+        return self._encode(model, frame, None, held, quick=True), held.header
 
     def run_prompt(self, model: Any, job: Job, request: Any) -> tuple[TargetMask, Header, Geometry]:
         """Segment at points or a box, on the frame that is encoded; on the newest if none is, or if it is asked for."""
         points, labels, box = messages.prompt_arrays(request)
-        encoded = None if request.newest_image else self._encoded
+        held = self._held
+        encoded = None if request.newest_image else held.frame
         frame = encoded or self._choose(Request("", ""), job, self._limits())
-        rgb = self._encode(model, frame, None)
-        with self.watching(model):
+        job.enter(Stage.ENCODING.value)
+        rgb = self._encode(model, frame, None, held)
+        job.enter(Stage.SEGMENTING.value)
+        with self.watching(model, held):
             segment = model.segment_prompt(points=points, labels=labels, box=box)
         messages.check_segment(segment, (rgb.shape[0], rgb.shape[1]))
-        masks = TargetMaskArray(header=self._header, targets=[messages.target_mask(segment, self._header)])
+        job.enter(Stage.LIFTING.value)
+        masks = TargetMaskArray(header=held.header, targets=[messages.target_mask(segment, held.header)])
         there = (segment,) if segment.mask.any() else ()
         own = frame.number == 0  # the picture of the last goal
         geometry = self.lifter.lift(
             masks, there, rgb, own_image=own, scene=False, should_cancel=job.should_cancel
         )
-        return masks.targets[0], self._header, geometry
+        return masks.targets[0], held.header, geometry
 
     def outcome(
         self, request: Request, job: Job, value: Done | None, error: LLaVASegError | None
@@ -227,9 +254,11 @@ class CommandRunner:
                 raise job.reason from None
             raise
 
-    def _encode(self, model: Any, frame: Frame, request: Request | None, *, quick: bool = False) -> np.ndarray:
+    def _encode(
+        self, model: Any, frame: Frame, request: Request | None, held: Held, *, quick: bool = False
+    ) -> np.ndarray:
         """Give the frame to the model, unless the model has it already, and not only quickly for a command."""
-        if frame is not self._encoded or self._rgb is None or (self._quick and not quick):
+        if frame is not held.frame or held.rgb is None or (held.quick and not quick):
             if request is not None and request.feedback is not None:
                 request.feedback(Stage.ENCODING, "")
             msg = frame.msg.fields() if isinstance(frame.msg, RawMessage) else frame.msg
@@ -238,24 +267,23 @@ class CommandRunner:
             rgb = to_rgb(msg, copy=False)
             if request is not None:
                 request.shape = (rgb.shape[0], rgb.shape[1])
-            self._encoded, self._rgb = None, None
+            held.forget()
             if request is None or request.image is None:
                 self.lifter.expect(msg.header)
             model.set_image(rgb, quick=quick)
             self.encodings += 1
-            self._encoded, self._rgb, self._header, self._quick = frame, rgb, msg.header, quick
+            held.frame, held.rgb, held.header, held.quick = frame, rgb, msg.header, quick
         elif request is not None:
-            request.header, request.shape = self._header, (self._rgb.shape[0], self._rgb.shape[1])
-        return self._rgb
+            request.header, request.shape = held.header, (held.rgb.shape[0], held.rgb.shape[1])
+        return held.rgb
 
     def _progress(self, request: Request, job: Job, partial_answers: bool) -> Callable[[Stage, str], None]:
         last = -PARTIAL_ANSWER_PERIOD_S
 
         def report(stage: Stage, text: str) -> None:
             nonlocal last
-            if request.feedback is not None:
-                feedback = request.feedback
-                job.if_alive(lambda: feedback(stage, text))
+            job.enter(stage.value)
+            _feed_back(request, job, stage, text)
             if partial_answers and text and time.monotonic() - last >= PARTIAL_ANSWER_PERIOD_S:
                 last = time.monotonic()
                 answer = self._answer(request, job, text=text, final=False)
@@ -280,6 +308,13 @@ class CommandRunner:
             command_id=request.command_id,
             command=messages.clean(request.text),
         )
+
+
+def _feed_back(request: Request, job: Job, stage: Stage, text: str) -> None:
+    """Unless the job has ended: a thread that was left behind may come this far later."""
+    feedback = request.feedback
+    if feedback is not None:
+        job.if_alive(lambda: feedback(stage, text))
 
 
 def request_of_goal(goal: Any, command_id: str, default_max_targets: int) -> Request:

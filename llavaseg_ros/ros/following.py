@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,10 @@ from std_msgs.msg import Header
 from llavaseg_ros.errors import Cancelled, NoImage, StaleImage
 from llavaseg_ros.msg import TargetMaskArray
 from llavaseg_ros.ros import messages
-from llavaseg_ros.ros.commands import CommandRunner, Outcome, Request
+from llavaseg_ros.ros.commands import CommandRunner, Held, Outcome, Request
 from llavaseg_ros.ros.freshness import NS, Frame, FrameStore
 from llavaseg_ros.ros.jobs import as_error
+from llavaseg_ros.ros.lane import Pulse
 from llavaseg_ros.ros.lifting import Geometry
 from llavaseg_ros.types import Result
 
@@ -122,10 +123,13 @@ class Following:
             self.epoch += 1
 
     def new_model(self) -> None:
-        """Another model serves: it reasons by itself about the command that is followed."""
+        """Another model serves: it reasons by itself about the command that is followed.
+
+        The target is another object from then on: what a thread brings that was left behind belongs to the old one.
+        """
         with self._lock:
             if self._target is not None:
-                self._target.relook_at = time.monotonic()
+                self._target = replace(self._target, relook_at=time.monotonic())
 
     def new_frame(self) -> None:
         """A frame has come. Called by the image callback: costs microseconds."""
@@ -164,9 +168,9 @@ class Following:
         newest = self._frames.newest if self._target is not None else None
         return newest is not None and newest.number > self._served and self._limits().enabled
 
-    def run(self, model: Any) -> None:
+    def run(self, model: Any, pulse: Pulse) -> None:
         """Look at the newest frame. In the worker's thread."""
-        target, limits, newest = self._target, self._limits(), self._frames.newest
+        target, limits, newest, held = self._target, self._limits(), self._frames.newest, self._runner.held
         if target is None or newest is None:
             return
         before, self._served = self._served, newest.number
@@ -174,30 +178,40 @@ class Following:
             frame = self._frames.read_latest(self._now_ns(), limits.max_image_age_s)
             self._served = frame.number
             self.dropped += max(0, frame.number - before - 1)
-            rgb, header = self._runner.encode(model, frame)
+            rgb, header = self._runner.encode(model, frame, held)
         except (NoImage, StaleImage):
             return
         except Exception as raised:
             log.warning("follow: a frame cannot be looked at: %s", as_error(raised))
-            self.dropped += 1
+            with self._lock:
+                self.dropped += self._target is target
             return
-        result = self._look(model, target, frame, rgb, limits)
+        result = self._look(model, target, frame, rgb, limits, held, pulse)
         masks, geometry = self._place(target, result, header, rgb)
         with self._lock:
             if self._target is target and self._limits().enabled:
                 self._note(target, frame, result, limits)
                 self._publish(masks, geometry, rgb, result or target.last)
 
-    def _look(self, model: Any, target: Target, frame: Frame, rgb: np.ndarray, limits: FollowLimits) -> Result | None:
+    def _look(
+        self,
+        model: Any,
+        target: Target,
+        frame: Frame,
+        rgb: np.ndarray,
+        limits: FollowLimits,
+        held: Held,
+        pulse: Pulse,
+    ) -> Result | None:
         """The target on the frame that is encoded; None when it is not there. Reasons again when that is due."""
         try:
             result = None
-            with self._runner.watching(model):
+            with self._runner.watching(model, held):
                 if target.lost_at is not None or target.relook_at is None:
                     gap_s = max(0.0, (_time_ns(frame) - target.seen_ns) / NS)
                     result = _checked(model.follow(target.last, gap_s=gap_s), rgb)
                 if result is None and target.relook_at is not None and time.monotonic() >= target.relook_at:
-                    result = self._relook(model, target, rgb, limits)
+                    result = self._relook(model, target, rgb, limits, pulse)
         except Cancelled:
             return None
         except Exception as raised:
@@ -205,9 +219,23 @@ class Following:
             return None
         return result
 
-    def _relook(self, model: Any, target: Target, rgb: np.ndarray, limits: FollowLimits) -> Result | None:
+    def _relook(
+        self, model: Any, target: Target, rgb: np.ndarray, limits: FollowLimits, pulse: Pulse
+    ) -> Result | None:
         """The same command again. Ends as soon as the worker is wanted elsewhere, or the target is not wanted."""
         end = time.monotonic() + limits.timeout_s
+
+        def should_cancel() -> bool:
+            over = (
+                self._preempted()
+                or self._target is not target
+                or not self._limits().enabled
+                or time.monotonic() > end
+            )
+            if not over:
+                pulse.beat()
+            return over
+
         log.info("follow: looking again for %r", target.request.text[:80])
         try:
             result = model.segment(
@@ -215,12 +243,7 @@ class Following:
                 history=target.request.history,
                 last=target.request.last,
                 max_targets=1,
-                should_cancel=lambda: (
-                    self._preempted()
-                    or self._target is not target
-                    or not self._limits().enabled
-                    or time.monotonic() > end
-                ),
+                should_cancel=should_cancel,
             )
         finally:
             target.relook_at = None  # and again after the same time

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from llavaseg_ros.errors import Cancelled, ErrorCode, LLaVASegError, OutOfMemory
+from llavaseg_ros.errors import Cancelled, ErrorCode, LLaVASegError, OutOfMemory, is_out_of_memory
+from llavaseg_ros.ros.lane import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Job:
         self._reason: LLaVASegError | None = None
         self._ended = threading.Event()
         self._lock = threading.Lock()
+        self._pulse = Pulse()
 
     @property
     def elapsed_s(self) -> float:
@@ -81,8 +83,17 @@ class Job:
             self._reason = reason
 
     def should_cancel(self) -> bool:
-        """True when the work has lost its purpose. Polled by the model at every token."""
-        return self._ended.is_set() or self.reason is not None
+        """True when the work has lost its purpose. Polled by the model at every token. While it has not, a poll is a
+        sign of life; afterwards the model has as long to come back as a stage has."""
+        over = self._ended.is_set() or self.reason is not None
+        if not over:
+            self._pulse.beat()
+        return over
+
+    def enter(self, stage: str) -> None:
+        """A stage of the work begins. Called by the work, in the worker's thread."""
+        if stage != self._pulse.stage:
+            self._pulse.enter(stage)
 
     def if_alive(self, call: Callable[[], None]) -> None:
         """Call, unless the job has ended; the end waits for the call. So nothing of a job comes after its end."""
@@ -90,8 +101,9 @@ class Job:
             if not self._ended.is_set():
                 call()
 
-    def start(self, model: Any) -> None:
-        """Do the work and end. Called by the worker."""
+    def start(self, model: Any, pulse: Pulse | None = None) -> bool:
+        """Do the work and end. Called by the worker, with what watches its thread. True when it came to a value."""
+        self._pulse = pulse or self._pulse
         if self._started is not None and not self.should_cancel():
             self._started()
         value: Any = None
@@ -104,6 +116,7 @@ class Job:
                 if error is not raised and not isinstance(raised, Cancelled):
                     log.warning("command failed: %s", error, exc_info=raised)
         self.end(value if error is None else None, error)
+        return error is None
 
     def end(self, value: Any, error: LLaVASegError | None) -> bool:
         """End the job with this outcome. False, and nothing happens, when it had ended before."""
@@ -125,20 +138,16 @@ class IdleWork(Protocol):
         """There is something to do. Must return at once; called under the worker's lock."""
         ...
 
-    def run(self, model: Any) -> None:
-        """Do one short piece of it: a command that comes meanwhile waits for its end."""
+    def run(self, model: Any, pulse: Pulse) -> None:
+        """Do one short piece of it: a command that comes meanwhile waits for its end. pulse: takes signs of life."""
         ...
 
 
 def as_error(raised: BaseException) -> LLaVASegError:
     """Any exception as one that carries an error code and a text that is never empty."""
-    if isinstance(raised, LLaVASegError):
+    if isinstance(raised, LLaVASegError) and (isinstance(raised, OutOfMemory) or not is_out_of_memory(raised)):
         return raised
     text = f"{type(raised).__name__}: {raised}" if str(raised) else type(raised).__name__
-    if (
-        isinstance(raised, MemoryError)
-        or type(raised).__name__ == "OutOfMemoryError"
-        or (isinstance(raised, RuntimeError) and "can't allocate memory" in str(raised))
-    ):
+    if is_out_of_memory(raised):
         return OutOfMemory(f"out of memory ({text}): use a smaller model, a smaller image, or another device")
     return LLaVASegError(text)

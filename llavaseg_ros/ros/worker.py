@@ -11,13 +11,16 @@ import gc
 import logging
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from llavaseg_ros.errors import LLaVASegError, ModelNotReady
-from llavaseg_ros.ros.jobs import Busy, IdleWork, Job, Preempted, as_error
+from llavaseg_ros.errors import Cancelled, LLaVASegError, ModelNotReady, OutOfMemory
+from llavaseg_ros.ros.jobs import Busy, CommandTimeout, IdleWork, Job, Preempted, as_error
+from llavaseg_ros.ros.lane import FOLLOWING, LOADING, Lane, StageTimeout, WatchLimits
+from llavaseg_ros.types import Stage
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,11 @@ SwapDone = Callable[[LLaVASegError | None], None]
 
 # How long after its time-out a running job may take to notice; then it is ended over its head.
 OVERDUE_GRACE_S = 1.0
+# Longest time that counts as one step of the watchdog: what is longer is a time in which this process stood still.
+MAX_WATCH_STEP_S = 1.0
+# So many overruns with no command that worked between them, or so many threads that hang at once: no further model is
+# loaded beside those that hang.
+MAX_OVERRUNS = 3
 
 
 class Policy(str, Enum):
@@ -41,11 +49,16 @@ class ModelState(str, Enum):
     UNLOADED = "unloaded"
     LOADING = "loading"
     READY = "ready"
+    RECOVERING = "recovering"  # a stage overran its time; a new thread loads the model again
     ERROR = "error"
 
 
 class ModelWorker:
-    """The thread, its queue, and the state of the model. See the module's text."""
+    """The thread, its queue, and the state of the model. See the module's text.
+
+    recover: called, from the thread that calls `watch`, when a thread with a model was left behind: has to `load`
+    again. left_behind: called just before; drops what that thread may still write to.
+    """
 
     def __init__(self, name: str = "llavaseg-model") -> None:
         self.policy = Policy.REPLACE
@@ -53,16 +66,31 @@ class ModelWorker:
         self.state = ModelState.UNLOADED
         self.error = ""
         self.idle_work: IdleWork | None = None
-        self._model: Any = None
+        self.recover: Callable[[str], None] = lambda why: None
+        self.left_behind: Callable[[], None] = lambda: None
+        self.overruns = 0
+        """Stages that were abandoned so far."""
+        self.last_overrun = ""
+        self._name = name
         self._waiting: deque[Job] = deque()
-        self._running: Job | None = None
-        self._errands: deque[Callable[[], None]] = deque()
+        self._errands: deque[Callable[[Lane], None]] = deque()
         self._generation = 0
-        self._swap_done: SwapDone | None = None
+        self._swap: _Swap | None = None
         self._stopping = False
+        self._overruns_in_a_row = 0
+        self._stuck: list[Lane] = []
+        self._looked = time.monotonic()
         self._wake = threading.Condition(threading.RLock())
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
+        self._lane = self._new_lane()
+
+    def _new_lane(self) -> Lane:
+        lane = Lane(self._name, self._work)
+        lane.start()
+        return lane
+
+    @property
+    def _model(self) -> Any:
+        return self._lane.model
 
     @property
     def queue_length(self) -> int:
@@ -72,12 +100,18 @@ class ModelWorker:
     @property
     def busy(self) -> bool:
         """A job runs."""
-        return self._running is not None
+        return self._lane.running is not None
 
     @property
     def running(self) -> Job | None:
         """The job that the model works on."""
-        return self._running
+        running: Job | None = self._lane.running
+        return running
+
+    @property
+    def stuck(self) -> int:
+        """Threads that were left behind and have not come back. Each may hold a model in memory, and a core."""
+        return sum(lane.alive for lane in self._stuck)
 
     @property
     def wanted(self) -> bool:
@@ -92,16 +126,19 @@ class ModelWorker:
     def describe(self) -> dict[str, Any]:
         """What the loaded model says of itself, or an empty dict. Never waits for the model."""
         model = self._model
-        return dict(model.describe()) if self.state is ModelState.READY and model is not None else {}
+        try:
+            return dict(model.describe()) if self.state is ModelState.READY and model is not None else {}
+        except Exception as raised:  # diagnostics have to go on
+            return {"name": f"the model cannot describe itself: {as_error(raised)}"}
 
-    def load(self, loader: Callable[[], Any], done: Callable[[], None] | None = None) -> None:
-        """Load a model in the thread. `state` tells how it stands; `done` is called in the thread at the end, also when
-        something newer came in between."""
+    def load(self, loader: Callable[[], Any], done: Callable[[], None] | None = None, *, why: str = "") -> None:
+        """Load a model in the thread. `state` tells how it stands; `done` is called at the end, also when something
+        newer came in between. why: what the model is loaded again after; then the state is RECOVERING."""
         with self._wake:
             self._generation += 1
-            self.state, self.error = ModelState.LOADING, ""
+            self.state, self.error = (ModelState.RECOVERING if why else ModelState.LOADING), why
             generation = self._generation
-            self._errands.append(lambda: self._load(loader, generation, done))
+            self._errands.append(lambda lane: self._load(lane, loader, generation, done))
             self._wake.notify_all()
 
     def swap(self, loader: Callable[[], Any], done: SwapDone) -> None:
@@ -114,21 +151,21 @@ class ModelWorker:
             self._check_ready()
             if self.swapping:
                 raise Busy("another model is being loaded: try again when it serves")
-            self._swap_done = done
-            generation = self._generation
-        threading.Thread(target=self._prepare, args=(loader, generation), name="llavaseg-swap", daemon=True).start()
+            swap = _Swap(done, self._generation, loader, self._prepare)
+            self._swap = swap
+        swap.lane.start()
 
     @property
     def swapping(self) -> bool:
         """A model is being loaded that is to take the place of the serving one."""
-        return self._swap_done is not None
+        return self._swap is not None
 
     def unload(self) -> None:
         """Cancel everything and free the model, in the thread, as soon as it is out of the model's hands."""
         with self._wake:
             self._generation += 1
             self.state, self.error = ModelState.UNLOADED, ""
-            self._errands.append(self._free)
+            self._errands.append(_free)
             self._wake.notify_all()
         self.abandon_all(Preempted("the model was unloaded"))
 
@@ -137,7 +174,8 @@ class ModelWorker:
         replaced: list[Job] = []
         with self._wake:
             self._check_ready()
-            taken = len(self._waiting) + (self._running is not None)
+            running = self.running
+            taken = len(self._waiting) + (running is not None)
             if self.policy is Policy.REJECT and taken:
                 raise Busy("the model is busy with another command (queue.policy is reject)")
             if self.policy is Policy.QUEUE and len(self._waiting) >= self.depth:
@@ -145,8 +183,8 @@ class ModelWorker:
             if self.policy is Policy.REPLACE:
                 replaced = list(self._waiting)
                 self._waiting.clear()
-                if self._running is not None:
-                    self._running.cancel(Preempted("a newer command replaced this one (queue.policy is replace)"))
+                if running is not None:
+                    running.cancel(Preempted("a newer command replaced this one (queue.policy is replace)"))
             self._waiting.append(job)
             self._wake.notify_all()
         for old in replaced:
@@ -165,7 +203,7 @@ class ModelWorker:
     def abandon_all(self, reason: LLaVASegError) -> None:
         """End every job at once. The model's thread notices later and throws its work away."""
         with self._wake:
-            jobs = list(self._waiting) + ([self._running] if self._running is not None else [])
+            jobs = list(self._waiting) + ([self._lane.running] if self._lane.running is not None else [])
             self._waiting.clear()
         for job in jobs:
             job.cancel(reason)
@@ -177,116 +215,231 @@ class ModelWorker:
             late = [job for job in self._waiting if job.reason is not None]
             for job in late:
                 self._waiting.remove(job)
-            if self._running is not None and self._running.elapsed_s > self._running.timeout_s + OVERDUE_GRACE_S:
-                late.append(self._running)
+            running, stage = self.running, self._lane.pulse.stage
         for job in late:
             job.end(None, job.reason)
+        if running is not None and running.elapsed_s > running.timeout_s + OVERDUE_GRACE_S:
+            reason = running.reason
+            if isinstance(reason, CommandTimeout):
+                reason = CommandTimeout(f"{reason}: the model is in the stage {stage} and does not react")
+            running.end(None, reason)
+
+    def watch(self, limits: WatchLimits) -> None:
+        """Leave a thread behind whose stage has given no sign of life for longer than it may, and have another one take
+        over. Call it a few times a second."""
+        now = time.monotonic()
+        step_s, self._looked = min(now - self._looked, MAX_WATCH_STEP_S), now
+        lane, swap = self._lane, self._swap
+        stage = lane.pulse.stage
+        if lane.silent_s(step_s) > limits.of(stage) > 0:
+            self._leave(lane, stage, limits.of(stage))
+        if swap is not None and swap.lane.silent_s(step_s) > limits.load_s > 0:
+            self._leave_swap(swap, limits.load_s)
+
+    def forgive(self) -> None:
+        """Somebody looks after the node: overruns are counted from 0 again."""
+        self._overruns_in_a_row = 0
+
+    def _leave(self, lane: Lane, stage: str, limit_s: float) -> None:
+        what = f"{stage} gave no sign of life for {limit_s:g} s"
+        with self._wake:
+            if lane is not self._lane or lane.came_back() or self._stopping:
+                return
+            lane.left = True
+            self._count(lane, what)
+            running, lane.running = self.running, None
+            done, lane.load_done = lane.load_done, None
+            serving, lane.model = self.state is ModelState.READY, None
+            waiting: list[Job] = []
+            if serving or stage == LOADING:
+                waiting = list(self._waiting)
+                self._waiting.clear()
+                self.state, self.error = self._after_overrun(what, stage)
+            self._lane = self._new_lane()
+        log.error("%s: the thread is left behind (%d hang)", what, self.stuck)
+        self.left_behind()
+        timeout = StageTimeout(f"{what} and was abandoned")
+        if running is not None:
+            running.cancel(timeout)
+            running.end(None, running.reason if isinstance(running.reason, Cancelled) else timeout)
+        for job in waiting:
+            job.end(None, ModelNotReady(f"the model is being loaded again: {what}"))
+        if done is not None:
+            done()
+        if serving and self.state is ModelState.RECOVERING:
+            self.recover(self.error)
+
+    def _after_overrun(self, what: str, stage: str) -> tuple[ModelState, str]:
+        """Whether to try once more, and what to say."""
+        helps = "deactivate and activate the node to try again, or restart it, which frees what hung threads hold"
+        if stage == LOADING:
+            return ModelState.ERROR, f"{what}: {helps}"
+        if self._overruns_in_a_row >= MAX_OVERRUNS:
+            return ModelState.ERROR, f"{what}, the last of {self._overruns_in_a_row} overruns in a row: {helps}"
+        if self.stuck >= MAX_OVERRUNS:
+            return ModelState.ERROR, f"{what}, and {self.stuck} threads hang: {helps}"
+        return ModelState.RECOVERING, what
+
+    def _leave_swap(self, swap: _Swap, limit_s: float) -> None:
+        what = f"loading another model gave no sign of life for {limit_s:g} s"
+        with self._wake:
+            if self._swap is not swap or swap.lane.came_back():
+                return
+            swap.lane.left = True
+            self._count(swap.lane, what)
+        log.error("%s: the thread is left behind", what)
+        self._end_swap(swap, StageTimeout(f"{what} and was abandoned; the old one stays"))
+
+    def _count(self, lane: Lane, what: str) -> None:
+        self.overruns += 1
+        self._overruns_in_a_row += 1
+        self.last_overrun = what
+        self._stuck = [one for one in self._stuck if one.alive] + [lane]
 
     def stop(self, timeout_s: float = 2.0) -> bool:
-        """End every job and the thread. False when the model did not come back in time (the thread is a daemon)."""
+        """End every job and the thread. False when a thread did not come back in time (all are daemons)."""
         with self._wake:
             self._stopping = True
             self._generation += 1
             self.state = ModelState.UNLOADED
+            lane, swap = self._lane, self._swap
             self._wake.notify_all()
         self.abandon_all(Preempted("the node is shutting down"))
-        self._end_swap(ModelNotReady("the node is shutting down"))
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        if swap is not None:
+            self._end_swap(swap, ModelNotReady("the node is shutting down"))
+        lane.join(timeout_s)
+        return not (lane.alive or self.stuck or (swap is not None and swap.lane.alive))
 
     def _check_ready(self) -> None:
         if self._stopping or self.state is ModelState.UNLOADED:
             raise ModelNotReady("no model is loaded: the node is not active")
         if self.state is ModelState.LOADING:
             raise ModelNotReady("the model is being loaded: try again in a few seconds")
+        if self.state is ModelState.RECOVERING:
+            raise ModelNotReady(f"the model is being loaded again: {self.error}")
         if self.state is ModelState.ERROR:
-            raise ModelNotReady(f"the model could not be loaded: {self.error}")
+            raise ModelNotReady(f"no model serves: {self.error}")
 
-    def _work(self) -> None:
+    def _work(self, lane: Lane) -> None:
+        """A lane's thread. Whatever it does after it was left behind is its own affair."""
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self.wanted or self._idle_work_is_ready())
-                if self._stopping:
+                lane.pulse.enter("")
+                self._wake.wait_for(lambda: lane.left or self.wanted or self._idle_work_is_ready())
+                if self._stopping or lane.left:
                     break
                 errand = self._errands.popleft() if self._errands else None
-                if errand is None:
-                    self._running = self._waiting.popleft() if self._waiting else None
+                job = self._waiting.popleft() if errand is None and self._waiting else None
+                lane.running = job
+                idle = FOLLOWING if job is None else Stage.QUEUED.value
+                lane.pulse.enter(idle if errand is None else LOADING)
             if errand is not None:
-                errand()
-                continue
-            job = self._running
-            if job is None:
-                self._do_idle_work()
-                continue
-            try:
-                job.start(self._model)
-            except BaseException as raised:  # SystemExit and the like, out of a library: the thread must live on
-                job.end(None, as_error(raised))
-            finally:
-                with self._wake:
-                    self._running = None
-        self._model = None
+                errand(lane)
+            elif job is None:
+                self._do_idle_work(lane)
+            else:
+                self._do(job, lane)
+        lane.model = None
+
+    def _do(self, job: Job, lane: Lane) -> None:
+        try:
+            if job.start(lane.model, lane.pulse) and not lane.left:
+                self._overruns_in_a_row = 0
+        except BaseException as raised:  # SystemExit and the like, out of a library: the thread must live on
+            job.end(None, as_error(raised))
+        finally:
+            with self._wake:
+                lane.running = None
 
     def _idle_work_is_ready(self) -> bool:
         return self.idle_work is not None and self.state is ModelState.READY and self.idle_work.ready()
 
-    def _do_idle_work(self) -> None:
+    def _do_idle_work(self, lane: Lane) -> None:
         assert self.idle_work is not None
         try:
-            self.idle_work.run(self._model)
+            self.idle_work.run(lane.model, lane.pulse)
         except BaseException:  # as with jobs: the thread must live on
             log.exception("idle work failed")
 
-    def _load(self, loader: Callable[[], Any], generation: int, done: Callable[[], None] | None) -> None:
+    def _load(
+        self, lane: Lane, loader: Callable[[], Any], generation: int, done: Callable[[], None] | None
+    ) -> None:
+        lane.load_done = done
         if generation == self._generation:  # else a newer load, or an unload, waits in line already
-            if self._model is not None:
-                self._free()  # never two models in memory
+            if lane.model is not None:
+                _free(lane)  # never two models in memory
             model, state, text = None, ModelState.READY, ""
             try:
                 model = loader()
-            except Exception as raised:
-                state, text = ModelState.ERROR, str(as_error(raised))
-                log.error("the model could not be loaded: %s", text, exc_info=_unless_expected(raised))
+            except BaseException as raised:  # also SystemExit, out of a library: the thread must live on
+                error = as_error(raised)
+                state, text = ModelState.ERROR, self._load_failure(error)
+                if not lane.left:
+                    log.error("the model could not be loaded: %s", text, exc_info=_unless_expected(raised))
             with self._wake:
-                if generation == self._generation:
-                    self._model, self.state, self.error = model, state, text
+                if generation == self._generation and not lane.left:
+                    lane.model, self.state, self.error = model, state, text
+        with self._wake:
+            done, lane.load_done = lane.load_done, None
         if done is not None:
             done()
 
-    def _prepare(self, loader: Callable[[], Any], generation: int) -> None:
+    def _load_failure(self, error: LLaVASegError) -> str:
+        if not isinstance(error, OutOfMemory):
+            return str(error)
+        hang = f"; {self.stuck} hung threads may still hold a model: restart the node" if self.stuck else ""
+        return f"{error.code.name}: {error}{hang}"
+
+    def _prepare(self, swap: _Swap) -> None:
         """In the thread of a swap: load, then have the worker's thread take the model over."""
+        swap.lane.pulse.enter(LOADING)
         try:
-            model = loader()
-        except Exception as raised:
-            self._end_swap(as_error(raised))
+            model = swap.loader()
+        except BaseException as raised:
+            self._end_swap(swap, as_error(raised))
             return
+        swap.lane.pulse.enter("")
         with self._wake:
-            self._errands.append(lambda: self._take_over(model, generation))
+            self._errands.append(lambda lane: self._take_over(lane, model, swap))
             self._wake.notify_all()
 
-    def _take_over(self, model: Any, generation: int) -> None:
+    def _take_over(self, lane: Lane, model: Any, swap: _Swap) -> None:
         with self._wake:
-            wanted = generation == self._generation
+            wanted = swap.generation == self._generation and self._swap is swap and not lane.left
             if wanted:
-                self._model = model
-        self._collect()
-        self._end_swap(None if wanted else ModelNotReady("the model was unloaded, or another one loaded, meanwhile"))
+                lane.model, self.state, self.error = model, ModelState.READY, ""
+        _collect()
+        late = ModelNotReady("the model was unloaded, or another one loaded, meanwhile")
+        self._end_swap(swap, None if wanted else late)
 
-    def _end_swap(self, error: LLaVASegError | None) -> None:
+    def _end_swap(self, swap: _Swap, error: LLaVASegError | None) -> None:
         with self._wake:
-            done, self._swap_done = self._swap_done, None
-        if done is not None:
-            done(error)
+            if self._swap is not swap:
+                return
+            self._swap = None
+        swap.done(error)
 
-    def _free(self) -> None:
-        self._model = None
-        self._collect()
 
-    def _collect(self) -> None:
-        gc.collect()
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+class _Swap:
+    """A model on its way into the place of the serving one."""
+
+    def __init__(
+        self, done: SwapDone, generation: int, loader: Callable[[], Any], prepare: Callable[[_Swap], None]
+    ) -> None:
+        self.done, self.generation, self.loader = done, generation, loader
+        self.lane = Lane("llavaseg-swap", lambda _: prepare(self))
+
+
+def _free(lane: Lane) -> None:
+    lane.model = None
+    _collect()
+
+
+def _collect() -> None:
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _unless_expected(raised: BaseException) -> BaseException | None:
