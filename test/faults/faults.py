@@ -27,6 +27,7 @@ GROUPS = (
     "Parameters",
     "Lifecycle",
     "Model",
+    "Watchdog",
     "Memory",
     "Language model server",
     "Bundles",
