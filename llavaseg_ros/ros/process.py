@@ -17,6 +17,8 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from llavaseg_ros.ros.shared_memory import remove_dead_segments, remove_own_segments
+
 # For the executor to send the last results, between the end of the work and the end of the executor.
 LAST_WORDS_S = 0.1
 
@@ -101,6 +103,7 @@ def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, thre
             signal.signal(number, lambda *_: stop.set())
     end_with_parent()
     make_room_for_callbacks()
+    remove_dead_segments()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = make()
@@ -151,6 +154,8 @@ def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, thre
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not came_back or spinner.is_alive():
         # A thread is inside a library (loading a model, say); an ordinary exit under it may crash or wait for ever.
+        # What it would have given back must not stay behind.
+        remove_own_segments()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
