@@ -8,11 +8,13 @@ with the fields of `sensor_msgs/Image` or `sensor_msgs/CompressedImage`.
 from __future__ import annotations
 
 import array
+import io
 import sys
 from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
@@ -83,13 +85,17 @@ def image_to_rgb(msg: Any, *, copy: bool = True) -> np.ndarray:
 
 
 def decompress(msg: Any) -> np.ndarray:
-    """Read `sensor_msgs/CompressedImage` (JPEG, PNG) as uint8 [H, W, 3] RGB. Raises BadRequest when it cannot."""
+    """Read `sensor_msgs/CompressedImage` (JPEG, PNG) as uint8 [H, W, 3] RGB.
+
+    Raises BadRequest for other formats, data that is cut off or does not decode, and more than MAX_PIXELS.
+    """
     form = str(msg.format)
     data = np.frombuffer(msg.data, np.uint8)
     if data.size == 0:
         raise BadRequest(f"image: compressed image with format {form!r} has no data")
     if "compressedDepth" in form:
         raise BadRequest(f"image: format {form!r} is a depth image; expected a JPEG or PNG color image")
+    _check_compressed(data, form)
     try:
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -99,6 +105,27 @@ def decompress(msg: Any) -> np.ndarray:
             f"image: compressed image with format {form!r} ({data.size} bytes) does not decode; expected JPEG or PNG"
         )
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+
+
+def _check_compressed(data: np.ndarray, form: str) -> None:
+    """Look at the head and the end only. Raises BadRequest for what must not be decoded."""
+    try:
+        # A few kilobytes of PNG can claim, and then fill, gigabytes.
+        with PIL.Image.open(io.BytesIO(data.data), formats=("JPEG", "PNG")) as picture:
+            kind, (width, height) = picture.format, picture.size
+    except PIL.Image.DecompressionBombError as error:
+        raise BadRequest(f"image: compressed image is more than {MAX_PIXELS} pixels ({error})") from error
+    except Exception as error:  # whatever a broken head makes Pillow raise
+        raise BadRequest(
+            f"image: compressed image with format {form!r} ({data.size} bytes) does not decode; expected JPEG or PNG"
+        ) from error
+    if width * height > MAX_PIXELS:
+        raise BadRequest(f"image: compressed image of {width}x{height} px is more than {MAX_PIXELS} pixels")
+    # Some versions of OpenCV paint the rest of a JPEG that was cut off gray. Inside of its data, FF is never followed by
+    # D9 (end) or DA (start of a scan); a thumbnail's own end comes before the last scan.
+    tail = data.tobytes()
+    if kind == "JPEG" and tail.rfind(b"\xff\xd9") < tail.rfind(b"\xff\xda"):
+        raise BadRequest(f"image: compressed image with format {form!r} ({data.size} bytes) is cut off")
 
 
 def to_depth_m(msg: Any) -> np.ndarray:

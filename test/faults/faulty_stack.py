@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from observer import Observer
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from ros_harness import Stack, wait_until
 from sensor_msgs.msg import Image
@@ -38,6 +39,11 @@ class FaultyStack(Stack):
         made = self._heard[name]
         wait_until(lambda: made.get_subscription_count() >= subscribers, what=f"the subscribers of {name}")
         return made
+
+    @staticmethod
+    def parameter(name: str, value: Any) -> Parameter:
+        """For `set_parameters`."""
+        return Parameter(name, value=value)
 
     def send_image(self, rgb: np.ndarray | None = None, *, age_s: float = 0.0, message: Any = None) -> Any:
         """As `Stack.send_image`; the observer hears of it, too."""

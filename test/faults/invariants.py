@@ -6,6 +6,7 @@ put messages of different topics into their order, which their arrival does not.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -73,7 +74,7 @@ class Record:
     """Everything that was seen. sent: images by stamp, ns. commands: (time, text) of the topics. goals: time by id.
 
     Ids are in hex. own_images: ids of goals that brought their own image. gone: when the node's process was killed.
-    lost: messages a topic lost on the way to the observer.
+    lost: messages a topic lost on the way to the observer. settled: ids of what was answered before `forget`.
     """
 
     sent: dict[int, list[Sent]] = field(default_factory=dict)
@@ -84,6 +85,14 @@ class Record:
     transitions: list[Transition] = field(default_factory=list)
     gone: list[int] = field(default_factory=list)
     lost: Counter[str] = field(default_factory=Counter)
+    settled: set[str] = field(default_factory=set)
+
+    def forget(self, images: int) -> None:
+        """Forget what was found to be in order, but for the newest images and which goals got their answer."""
+        self.settled |= {answer.command_id for answer in self.answers if answer.final}
+        self.outputs, self.commands, self.goals = [], [], {}
+        for stamp in list(self.sent)[:-images]:
+            del self.sent[stamp]
 
     def of(self, topic: str) -> list[Out]:
         """The messages of one topic, in the order in which they were written."""
@@ -171,15 +180,16 @@ def _groups(record: Record) -> list[str]:
     """What goes out for one image goes out together: points, pose, masks, mask, all with one stamp and one meaning."""
     found = []
     arrays = record.masks
+    topics = {topic: record.of(topic) for topic in ("mask", "target_points", "scene_points", "target_pose")}
+    times = {topic: [out.at for out in outs] for topic, outs in topics.items()}
     for number, masks in enumerate(arrays):
         before = arrays[number - 1].at if number else 0
         after = arrays[number + 1].at if number + 1 < len(arrays) else 1 << 63
         best = masks.targets[0] if masks.targets else None
-        for topic in ("mask", "target_points", "scene_points", "target_pose"):
-            low, high = (masks.at, after) if topic == "mask" else (before, masks.at)
-            near = [out for out in record.of(topic) if low < out.at < high]
-            partner = min(near, key=lambda out: abs(out.at - masks.at), default=None)
-            if partner is None:
+        for topic, outs in topics.items():
+            place = bisect(times[topic], masks.at) - (topic != "mask")  # points and pose go out before the masks
+            partner = outs[place] if 0 <= place < len(outs) else None
+            if partner is None or not before < partner.at < after:
                 continue  # lost on the way, or not asked for (scene_points)
             if partner.stamp_ns != masks.stamp_ns:
                 if not (record.lost[topic] or record.lost["masks"]):
@@ -200,13 +210,14 @@ def _finals(record: Record) -> list[str]:
         if answer.final:
             finals.setdefault(answer.command_id, []).append(answer)
     for command_id, answers in finals.items():
-        if len(answers) > 1:
-            found.append(f"command {answers[0].command[:40]!r} ({command_id}) got {len(answers)} final answers")
+        number = len(answers) + (command_id in record.settled)
+        if number > 1:
+            found.append(f"command {answers[0].command[:40]!r} ({command_id}) got {number} final answers")
     for answer in record.answers:
         if not answer.final and answer.at > min((a.at for a in finals.get(answer.command_id, [])), default=1 << 63):
             found.append(f"{_name(answer)}: an answer on the way after the final one")
     for command_id, at in record.goals.items():
-        if command_id not in finals and _owed(record, at):
+        if command_id not in finals and command_id not in record.settled and _owed(record, at):
             found.append(f"goal {command_id} got no final answer")
     came = Counter(_key(text) for _, text in record.commands)
     owed = Counter(_key(text) for at, text in record.commands if _owed(record, at))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import struct
 import threading
@@ -11,8 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
+import PIL.Image
 import rclpy
 from action_msgs.msg import GoalStatusArray
 from diagnostic_msgs.msg import DiagnosticArray
@@ -25,10 +26,11 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from ros_harness import latched, spin_in_thread, wait_until
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import String
 
 from llavaseg_ros.msg import Answer, Command, TargetMaskArray
+from llavaseg_ros.ros.cdr import RawMessage
 
 # Deep, so that a flood of a thousand commands is seen to its end on a slow machine.
 DEEP = 5000
@@ -43,14 +45,17 @@ def _reliable(depth: int) -> QoSProfile:
 class Observer:
     """Subscribed from its making until `close`. `check` asserts the invariants (`invariants.problems`).
 
-    Sees the camera's image and image/compressed (its publisher must be reliable: a lost image would look like one that
-    was never sent), command, command_text, all of the node's outputs, its transition events, the status of its action
-    (which names every goal), and /diagnostics. What comes with a goal is on no topic: `note_goal` tells of its image.
+    Sees the camera's image and image/compressed, command, command_text, all of the node's outputs, its transition events,
+    the status of its action (which names every goal), and /diagnostics. What comes with a goal is on no topic: `note_goal`
+    tells of its image. The camera's publisher must be reliable, as a lost image looks like one that was never sent; for
+    one that is not, camera_info names a reliable topic that tells of each image.
 
     answers: every Answer message. last_mask: the newest `~/mask`. diagnostics: the newest 200 messages of the domain.
     """
 
-    def __init__(self, namespace: str, domain: int, *, node: str = "llavaseg", image: str = "image") -> None:
+    def __init__(
+        self, namespace: str, domain: int, *, node: str = "llavaseg", image: str = "image", camera_info: str = ""
+    ) -> None:
         self.record = Record()
         self.answers: list[Answer] = []
         self.last_mask: Image | None = None
@@ -76,6 +81,8 @@ class Observer:
         self._subscribe(f"{node}/segment/_action/status", GoalStatusArray, self._take_goals, latched(DEEP))
         self._subscribe(image, Image, self._take_image, _reliable(IMAGES), raw=True)
         self._subscribe(f"{image}/compressed", CompressedImage, self._take_compressed, _reliable(IMAGES), raw=True)
+        if camera_info:
+            self._subscribe(camera_info, CameraInfo, self._take_info, _reliable(DEEP))
         self._subscribe("command", Command, self._take_command, _reliable(DEEP), raw=True)
         self._subscribe("command_text", String, self._take_text, _reliable(DEEP), raw=True)
         self._subscribe("/diagnostics", DiagnosticArray, lambda msg, *_: self.diagnostics.append(msg), _reliable(50))
@@ -123,6 +130,15 @@ class Observer:
             time.sleep(0.01)
         assert not found, "the observer saw:\n  " + "\n  ".join(dict.fromkeys(found))
 
+    def check_and_forget(self, images: int = 3000) -> list[str]:
+        """For long runs: the violations so far; when there are none, all is forgotten but the newest images."""
+        with self._lock:
+            found = problems(self.record)
+            if not found:
+                self.record.forget(images)
+                self.answers.clear()
+        return found
+
     def close(self) -> None:
         """End."""
         self._executor.shutdown(timeout_sec=10.0)
@@ -164,7 +180,7 @@ class Observer:
 
     def _take_image(self, data: bytes, at: int, _: str) -> None:
         try:
-            msg = deserialize_message(data, Image)
+            msg = RawMessage(data, Image).fields()  # pixels are not copied: a camera sends many
         except Exception:  # cut off: its stamp is all that there is of it
             self._note_broken(data)
             return
@@ -172,15 +188,16 @@ class Observer:
         whole = msg.height > 0 and msg.width > 0 and msg.step >= msg.width and len(msg.data) >= needed
         self._note_sent(msg, (int(msg.height), int(msg.width)) if whole else None)
 
+    def _take_info(self, msg: CameraInfo, at: int, _: str) -> None:
+        self._note_sent(msg, (int(msg.height), int(msg.width)))
+
     def _take_compressed(self, data: bytes, at: int, _: str) -> None:
         try:
             msg = deserialize_message(data, CompressedImage)
         except Exception:
             self._note_broken(data)
             return
-        pixels = np.frombuffer(msg.data, np.uint8)
-        picture = cv2.imdecode(pixels, cv2.IMREAD_COLOR) if pixels.size else None
-        self._note_sent(msg, None if picture is None else (picture.shape[0], picture.shape[1]))
+        self._note_sent(msg, _size_inside(bytes(msg.data)))
 
     def _note_broken(self, data: bytes) -> None:
         if len(data) >= 12:
@@ -273,6 +290,19 @@ class Observer:
         self.record.outputs.append(
             Out(topic, at, _stamp_ns(msg.header), msg.header.frame_id, marked=int(finite > 0), problem=wrong)
         )
+
+
+def _size_inside(data: bytes) -> tuple[int, int] | None:
+    """(height, width) of a JPEG or PNG that is whole, and small enough to be a camera's."""
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as picture:
+            width, height = picture.size
+            if width * height <= 10_000_000:
+                picture.load()  # raises for what is cut off
+                return height, width
+    except Exception:
+        pass
+    return None
 
 
 def _picture(msg: Image, at: int, topic: str, channels: int = 1) -> Out:

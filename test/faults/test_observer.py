@@ -308,3 +308,16 @@ def test_a_killed_node_owes_nothing_that_it_was_asked_before(forger: Forger) -> 
     forger.observer.check(20.0)
     forger.send("command", Command(text="after"))
     forger.caught("'after' came 1 times, 1 of them owed an answer, and got 0")
+
+
+def test_a_long_run_forgets_what_was_in_order(forger: Forger) -> None:
+    observer = forger.observer
+    forger.send("command", Command(text="take the mug"))
+    header = forger.image()
+    forger.masks(header)
+    forger.answer(header, command="take the mug")
+    wait_until(lambda: observer.finals() and len(observer.record.outputs) == 5 and not observer.problems())
+    assert observer.check_and_forget(1) == [] and not observer.record.outputs and len(observer.record.sent) == 1
+    forger.answer(header, command="take the mug")
+    forger.caught("got 2 final answers")
+    assert observer.check_and_forget(1) and observer.record.outputs
