@@ -6,7 +6,6 @@ nor that a polygon is one (four numbers are taken for a box), so all of that is 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,7 +127,7 @@ def _check_polygon(points: list[Any], height: int, width: int) -> None:
     # Polygons reach over the border by a little. Far coordinates would make the drawing take all memory.
     limit = 2 * max(height, width)
     for x in points:
-        if isinstance(x, bool) or not isinstance(x, int | float) or not math.isfinite(x) or abs(x) > limit:
+        if isinstance(x, bool) or not isinstance(x, int | float) or not abs(x) <= limit:
             raise ValueError(f"a polygon with the coordinate {x!r} in a picture of {width} x {height}")
 
 
@@ -139,7 +138,7 @@ def _check_runs(rle: dict[str, Any], height: int, width: int) -> None:
     if isinstance(counts, str | bytes):
         runs = unpacked(counts)
     elif isinstance(counts, list) and all(isinstance(x, int) and not isinstance(x, bool) for x in counts):
-        if any(x > MAX_PIXELS for x in counts):
+        if any(abs(x) > MAX_PIXELS for x in counts):
             raise ValueError("an RLE with a run that is larger than any picture")
         runs = np.array(counts, np.int64)
     else:

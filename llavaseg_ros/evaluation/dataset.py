@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -171,6 +172,8 @@ def _object(text: str) -> dict[str, Any]:
         row = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at column {error.colno})") from error
+    except RecursionError:
+        raise ValueError("not JSON that can be read: nested too deeply") from None
     if not isinstance(row, dict):
         raise ValueError(f"expected a JSON object, got {type(row).__name__}")
     return row
@@ -186,7 +189,7 @@ def _sample(row: dict[str, Any], line: int, folder: Path, need_truth: bool, seen
     mask_path = folder / mask if mask is not None else None
     ignore_path = folder / ignore if ignore is not None else None
     for key, file in (("image", image_path), ("mask", mask_path), ("ignore", ignore_path)):
-        if file is not None and not seen.setdefault(file, file.is_file()):
+        if file is not None and not seen.setdefault(file, _is_file(file)):
             raise ValueError(f'"{key}": no such file: {file}')
     return Sample(
         line=line,
@@ -211,7 +214,7 @@ def _sample(row: dict[str, Any], line: int, folder: Path, need_truth: bool, seen
 
 def _prediction(row: dict[str, Any], folder: Path) -> Prediction:
     mask = _optional_text(row, "mask")
-    if mask is not None and not (folder / mask).is_file():
+    if mask is not None and not _is_file(folder / mask):
         raise ValueError(f'"mask": no such file: {folder / mask}')
     found = row.get("found")
     if not isinstance(found, bool):
@@ -228,6 +231,13 @@ def _prediction(row: dict[str, Any], folder: Path) -> Prediction:
         seconds=_number(row, "seconds", 0.0, float("inf")),
         error=_optional_text(row, "error", empty=True) or "",
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for any file
+        return False
 
 
 def _text(row: dict[str, Any], key: str) -> str:
@@ -283,9 +293,10 @@ def _attributes(row: dict[str, Any]) -> Attributes:
 
 def _number(row: dict[str, Any], key: str, low: float, high: float) -> float:
     value = row.get(key, 0.0)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ValueError(f'"{key}": expected a number from {low:g} to {high:g}, got {value!r}')
-    return float(value)
+    if not isinstance(value, bool) and isinstance(value, int | float) and low <= value <= high:
+        with contextlib.suppress(OverflowError):  # a whole number of hundreds of digits
+            return float(value)
+    raise ValueError(f'"{key}": expected a number from {low:g} to {high:g}, got {str(value)[:40]}')
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:

@@ -146,7 +146,8 @@ def _faults(node: ast.AST) -> list[ast.AST]:
     if isinstance(node, ast.Call) and len(node.args) > 1 and not any(isinstance(a, ast.Starred) for a in node.args[:2]):
         first, second, *rest = node.args
         same = ast.dump(first) == ast.dump(second)
-        return [] if same else [ast.Call(node.func, [second, first, *rest], node.keywords)]
+        alike = same or ast.unparse(node.func) in ("min", "max")  # for these the order means nothing
+        return [] if alike else [ast.Call(node.func, [second, first, *rest], node.keywords)]
     return []
 
 
