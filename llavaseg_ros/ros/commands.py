@@ -333,5 +333,6 @@ def request_of_goal(goal: Any, command_id: str, default_max_targets: int) -> Req
 def check_request(request: Request) -> None:
     """Raise BadRequest for a command that cannot be carried out on any frame; strips its text."""
     request.text = messages.check_command(request.text)
+    messages.check_session_id(request.session_id)
     if request.image_stamp_ns < 0:
         raise BadRequest(f"image_stamp: {request.image_stamp_ns / 1e9:g} s is negative")

@@ -17,7 +17,10 @@ from llavaseg_ros.ros.convert import mask_to_image
 from llavaseg_ros.types import Attributes, Result, Segment
 
 MAX_COMMAND_LENGTH = 2000
+MAX_SESSION_ID_LENGTH = 256
 MAX_ERROR_LENGTH = 2000
+# More than any model says that has an end.
+MAX_TEXT_LENGTH = 20_000
 
 
 def check_command(text: str) -> str:
@@ -32,6 +35,14 @@ def check_command(text: str) -> str:
     if not any(c.isalnum() for c in stripped):
         raise BadRequest(f"command: {stripped[:40]!r} holds no word")
     return stripped
+
+
+def check_session_id(session_id: str) -> None:
+    """Raise BadRequest for a name that is too long to be kept."""
+    if len(session_id) > MAX_SESSION_ID_LENGTH:
+        raise BadRequest(
+            f"session_id: {len(session_id)} characters; at most {MAX_SESSION_ID_LENGTH} are allowed"
+        )
 
 
 def check_result(result: Result, shape: tuple[int, int]) -> None:
@@ -139,14 +150,14 @@ def answer(
     final: bool = True,
     error: tuple[ErrorCode, str] = (ErrorCode.NONE, ""),
 ) -> Answer:
-    """An `Answer`. header: that of the source image, None when there was none."""
+    """An `Answer`. header: that of the source image, None when there was none. Texts are cut at the longest allowed."""
     return Answer(
         header=header or Header(),
         command_id=command_id,
-        session_id=clean(session_id),
-        command=clean(command),
-        text=clean(text),
-        reasoning=clean(reasoning),
+        session_id=clean(session_id)[:MAX_SESSION_ID_LENGTH],
+        command=clean(command)[:MAX_COMMAND_LENGTH],
+        text=clean(text)[:MAX_TEXT_LENGTH],
+        reasoning=clean(reasoning)[:MAX_TEXT_LENGTH],
         found=found,
         final=final,
         error_code=int(error[0]),

@@ -11,6 +11,8 @@ from llavaseg_ros.types import Referent
 
 MAX_SESSIONS = 64
 MAX_TURNS = 50
+# Of a command or an answer: what a later command refers to stands in its first sentences.
+MAX_TURN_LENGTH = 2000
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class Sessions:
         self._turns: OrderedDict[str, deque[Turn]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        return len(self._turns)
+
     def recall(self, session_id: str, length: int) -> tuple[list[Message], Referent | None]:
         """The last `length` turns as messages, oldest first, and the newest target that was found in them."""
         with self._lock:
@@ -43,8 +48,9 @@ class Sessions:
 
     def add(self, session_id: str, command: str, answer: str, target: Referent | None = None) -> None:
         """Note a finished turn."""
+        turn = Turn(command[:MAX_TURN_LENGTH], answer[:MAX_TURN_LENGTH], target)
         with self._lock:
-            self._turns.setdefault(session_id, deque(maxlen=MAX_TURNS)).append(Turn(command, answer, target))
+            self._turns.setdefault(session_id, deque(maxlen=MAX_TURNS)).append(turn)
             self._turns.move_to_end(session_id)
             while len(self._turns) > MAX_SESSIONS:
                 self._turns.popitem(last=False)
@@ -58,5 +64,5 @@ class Sessions:
                 return True, f"forgot {number} sessions"
             turns = self._turns.pop(session_id, None)
         if turns is None:
-            return False, f"there is no session {session_id!r}"
-        return True, f"forgot {len(turns)} turns of session {session_id!r}"
+            return False, f"there is no session {session_id[:80]!r}"
+        return True, f"forgot {len(turns)} turns of session {session_id[:80]!r}"

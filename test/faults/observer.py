@@ -45,8 +45,8 @@ def _reliable(depth: int) -> QoSProfile:
 class Observer:
     """Subscribed from its making until `close`. `check` asserts the invariants (`invariants.problems`).
 
-    Sees the camera's image and image/compressed, command, command_text, all of the node's outputs, its transition events,
-    the status of its action (which names every goal), and /diagnostics. What comes with a goal is on no topic: `note_goal`
+    Sees the camera's image and image/compressed, command, command_text, all of the node's outputs, its transitions, the
+    status of its action (which names every goal), and /diagnostics. What comes with a goal is on no topic: `note_goal`
     tells of its image. The camera's publisher must be reliable, as a lost image looks like one that was never sent; for
     one that is not, camera_info names a reliable topic that tells of each image.
 
