@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,15 +19,17 @@ import torch
 
 from llavaseg_ros.assemble import load_parts
 from llavaseg_ros.checks import check_command, check_image, check_prompt, is_immutable
-from llavaseg_ros.device import limit_gpu_memory, memory_errors, select_device
-from llavaseg_ros.errors import BadRequest, Cancelled, NoImage
+from llavaseg_ros.device import free_caches, limit_gpu_memory, memory_errors, select_device
+from llavaseg_ros.errors import BadRequest, Cancelled, NoImage, OutOfMemory
 from llavaseg_ros.grounding import Grounder, result_of, results_of, without_target
+from llavaseg_ros.images import half_size
 from llavaseg_ros.profile import load_profile
 from llavaseg_ros.reasoning.base import MLLM, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.boxes import BoxAsker, BoxFormat
 from llavaseg_ros.reasoning.chain import MODES, ChainOfThought
 from llavaseg_ros.reasoning.dialogue import Interpreter
 from llavaseg_ros.reasoning.local import LocalMLLM
+from llavaseg_ros.reasoning.objects import lists_objects
 from llavaseg_ros.reasoning.prompt_style import PromptStyle
 from llavaseg_ros.segmentation.encoding import Encoding, EncodingLane
 from llavaseg_ros.segmentation.half import quick_segmenter
@@ -37,6 +40,7 @@ __all__ = ["LLaVASeg", "Message"]
 
 MAX_TARGETS = 10  # of a command that asks for several things and does not say how many
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 OnProgress = Callable[[Stage, str], None]
 
@@ -80,6 +84,10 @@ class LLaVASeg:
         self._boxes = None if prompt_source == "adapters" or form is None else BoxAsker(mllm, form)
         self._lane = EncodingLane(self.device, beside=overlap)
         self._encoding: Encoding | None = None
+        self._image: np.ndarray | None = None
+        self._smaller = False
+        self.made_smaller = 0
+        """Images that were worked on at half the size so far, because memory ran out."""
 
     @classmethod
     def from_pretrained(
@@ -155,16 +163,17 @@ class LLaVASeg:
         SAM's encoder runs now, or begins to and goes on beside the MLLM, which encodes the image at the first command.
         An image that is refused leaves the old one. Raises BadRequest, OutOfMemory (then there is no image); what goes
         wrong beside the MLLM comes out of the first call that needs the encoding.
+
+        Whenever memory runs out, here or in a command, the caches are freed and the same is tried once more with the
+        image at half the size; masks keep the image's size, with coarser edges. OutOfMemory if that is too much, too.
         """
         check_image(rgb)
         self.reset_image()
         keep = is_immutable(rgb) and rgb.flags.c_contiguous
-        image = rgb if keep else np.array(rgb, dtype=np.uint8, order="C", copy=True)
+        self._image = rgb if keep else np.array(rgb, dtype=np.uint8, order="C", copy=True)
         self._grounder = self._quick if quick else self._full
         try:
-            with memory_errors(f"encoding the image of {rgb.shape[1]} x {rgb.shape[0]} px"), torch.inference_mode():
-                self._encoding = self._lane.start(partial(self._grounder.segmenter.encode, image))
-                self.mllm.set_image(image)
+            self._sparing(self._encoding_of(rgb), self._take, taken=False)
         except BaseException:
             self.reset_image()
             raise
@@ -173,8 +182,53 @@ class LLaVASeg:
     def reset_image(self) -> None:
         """Forget the image and everything computed from it."""
         self.image_shape = None
+        self._encoding = self._image = None
+        self._smaller = False
+        self.mllm.reset_image()
+
+    def _take(self) -> None:
+        """Give the image to both models."""
+        assert self._image is not None
+        segmenter, seen = self._grounder.segmenter, self._image
+        if self._smaller and not lists_objects(self.mllm):  # whose boxes are in pixels of the image that it is given
+            seen = half_size(seen)
+        with torch.inference_mode():
+            encode = segmenter.encode_smaller if self._smaller else segmenter.encode
+            self._encoding = self._lane.start(partial(encode, self._image))
+            self.mllm.set_image(seen)
+
+    @staticmethod
+    def _encoding_of(rgb: np.ndarray) -> str:
+        return f"encoding the image of {rgb.shape[1]} x {rgb.shape[0]} px"
+
+    def _sparing(self, doing: str, work: Callable[[], _T], *, taken: bool = True) -> _T:
+        """Do some work; where memory runs out, free what can be freed, make the image smaller, and do it once more.
+
+        taken: the image has to be taken again first. Raises OutOfMemory.
+        """
+        try:
+            with memory_errors(doing):
+                return work()
+        except OutOfMemory as error:
+            if self._smaller or self._image is None:
+                raise
+            _log.warning("%s; once more, with the image at half the size", str(error))
+        # After the block, which keeps the first try's frames and with them its tensors alive.
+        self._smaller = True
+        self.made_smaller += 1
         self._encoding = None
         self.mllm.reset_image()
+        free_caches()
+        try:
+            if taken:
+                with memory_errors(self._encoding_of(self._image)):
+                    self._take()
+            with memory_errors(doing):
+                return work()
+        except OutOfMemory as error:
+            if self._encoding is None:
+                self.reset_image()
+            raise OutOfMemory(f"{error} (also with the image at half the size)") from error
 
     def segment(
         self,
@@ -197,20 +251,22 @@ class LLaVASeg:
 
         Raises NoImage, BadRequest, BadReply (the MLLM's reply could not be read, twice), Cancelled, OutOfMemory.
         """
-        encoding = self._need_image()
+        self._need_image()
         text = check_command(command)
         if max_targets < 1:
             raise BadRequest(f"max_targets: got {max_targets}, expected at least 1")
         _report(on_progress, Stage.REASONING, "")
         started = time.perf_counter()
-        with memory_errors("reasoning"):
-            thought = self._think(text, history, last, max_targets, _reasoning(on_progress), should_cancel)
+        on_token = _reasoning(on_progress)
+        thought = self._sparing(
+            "reasoning", lambda: self._think(text, history, last, max_targets, on_token, should_cancel)
+        )
         reasoned = time.perf_counter() - started
         if thought.found:
             if should_cancel is not None and should_cancel():
                 raise Cancelled("cancelled before segmenting")
             _report(on_progress, Stage.SEGMENTING, thought.answer)
-        return self._ground(encoding, thought, text, reasoned, max_targets)
+        return self._ground(thought, text, reasoned, max_targets)
 
     def _think(
         self,
@@ -250,7 +306,7 @@ class LLaVASeg:
         The second half of `segment`: for a new frame of the same scene, or for attributes that are known.
         Raises NoImage, OutOfMemory.
         """
-        return self._ground(self._need_image(), thought, command)
+        return self._ground(thought, command)
 
     def follow(self, last: Result, *, gap_s: float = 0.1) -> Result:
         """Segment the target of an earlier result on the current image, without the MLLM, as the same object.
@@ -260,13 +316,13 @@ class LLaVASeg:
         found is False, with NOT_FOUND or EMPTY_MASK, when the target is lost; go on with the last result that was
         found. Raises NoImage, BadRequest (`last` was not found), OutOfMemory.
         """
-        encoding = self._need_image()
+        self._need_image()
         if not last.found:
             raise BadRequest("follow: expected a result that was found; the last one that was is where to go on from")
         assert self.image_shape is not None
         follow = partial(self._grounder.follow, last=last, shape=self.image_shape, gap_s=gap_s)
         seconds = {"encode": 0.0, "reason": 0.0}
-        return result_of(last.command, self._segmented(encoding, seconds, follow), seconds)
+        return result_of(last.command, self._segmented(seconds, follow), seconds)
 
     def chat(
         self,
@@ -283,13 +339,11 @@ class LLaVASeg:
         self._need_image()
         text = check_command(question)
         _report(on_progress, Stage.REASONING, "")
-        with memory_errors("reasoning"):
-            return self._chain.chat(
-                text,
-                history=history,
-                on_token=_reasoning(on_progress),
-                should_cancel=should_cancel,
-            )
+        on_token = _reasoning(on_progress)
+        return self._sparing(
+            "reasoning",
+            lambda: self._chain.chat(text, history=history, on_token=on_token, should_cancel=should_cancel),
+        )
 
     def segment_prompt(
         self, *, points: np.ndarray | None = None, labels: np.ndarray | None = None, box: np.ndarray | None = None
@@ -299,12 +353,11 @@ class LLaVASeg:
         points: float [N, 2], x and y in pixels. labels: int [N], 1 foreground, 0 background; all 1 if not given.
         box: float [4], x0, y0, x1, y1 in pixels. Raises NoImage, BadRequest, OutOfMemory.
         """
-        encoding = self._need_image()
+        self._need_image()
         assert self.image_shape is not None
         points, labels, box = check_prompt(points, labels, box, self.image_shape)
-        encoded = self._encoded(encoding)
-        with memory_errors("segmenting"), torch.inference_mode():
-            return self._grounder.segmenter.segment_prompt(encoded, points=points, labels=labels, box=box)
+        prompt = partial(self._grounder.segmenter.segment_prompt, points=points, labels=labels, box=box)
+        return self._segmented({"encode": 0.0}, prompt)
 
     def describe(self) -> dict[str, Any]:
         """Names, sizes and devices of the parts, as plain JSON values, for `doctor` and diagnostics."""
@@ -314,6 +367,7 @@ class LLaVASeg:
             "mode": self.mode,
             "prompt_source": self._grounder.prompt_source,
             "device": str(self.device),
+            "images_made_smaller": self.made_smaller,
             "mllm": self.mllm.describe(),
             "segmenter": self.segmenter.describe(),
         }
@@ -324,41 +378,49 @@ class LLaVASeg:
         return self._encoding
 
     def _encoded(self, encoding: Encoding) -> Encoded:
-        """The encoding, once it is done; without it there is no image any more."""
+        """The encoding, once it is done; without it there is no image any more, unless a smaller one may do."""
         try:
             with memory_errors("encoding the image"):
                 return encoding.result()
+        except OutOfMemory:
+            if self._smaller:
+                self.reset_image()
+            raise
         except BaseException:
             self.reset_image()
             raise
 
     def _ground(
         self,
-        encoding: Encoding,
         thought: Thought,
         command: str,
         reasoned_s: float = 0.0,
         max_targets: int = MAX_TARGETS,
     ) -> Result:
         """From a thought to a result: no mask for a question or an absent target, else the segmenter decides."""
-        seconds = {"encode": encoding.spent(), "reason": reasoned_s, "segment": 0.0}
+        seconds = {"encode": self._need_image().spent(), "reason": reasoned_s, "segment": 0.0}
         if not thought.found:
             return without_target(command, thought, seconds)
         every = (thought, *thought.others)
-        found = self._segmented(encoding, seconds, lambda encoded: [self._grounder.ground(encoded, t) for t in every])
+        found = self._segmented(seconds, lambda encoded: [self._grounder.ground(encoded, t) for t in every])
         if thought.others:
             return results_of(command, found, seconds, max_targets)
         return result_of(command, found[0], seconds)
 
-    def _segmented(self, encoding: Encoding, seconds: dict[str, float], ground: Callable[[Encoded], _T]) -> _T:
+    def _segmented(self, seconds: dict[str, float], ground: Callable[[Encoded], _T]) -> _T:
         """What `ground` makes of the encoded image; notes the time in `seconds`."""
-        encoded = self._encoded(encoding)
-        seconds["encode"] += encoding.spent()
-        started = time.perf_counter()
-        with memory_errors("segmenting"), torch.inference_mode():
-            grounded = ground(encoded)
-        seconds["segment"] = time.perf_counter() - started
-        return grounded
+
+        def segmented() -> _T:
+            encoding = self._need_image()
+            encoded = self._encoded(encoding)
+            seconds["encode"] += encoding.spent()
+            started = time.perf_counter()
+            with torch.inference_mode():
+                grounded = ground(encoded)
+            seconds["segment"] = time.perf_counter() - started
+            return grounded
+
+        return self._sparing("segmenting", segmented)
 
 
 def _report(on_progress: OnProgress | None, stage: Stage, text: str) -> None:

@@ -52,6 +52,11 @@ class SeesObjects(Protocol):
         ...
 
 
+def lists_objects(mllm: object) -> bool:
+    """Whether a language model's eye lists objects, with boxes in pixels of the image that it was given."""
+    return hasattr(getattr(mllm, "vision_tower", None), "read")
+
+
 def box_overlap(first: Box, second: Box) -> float:
     """Intersection over union of two boxes; 0 if they do not touch.
 

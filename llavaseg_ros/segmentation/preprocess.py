@@ -13,12 +13,13 @@ from torch.nn import functional as F
 @dataclass(frozen=True)
 class Fit:
     """How an image was laid into SAM's input: resized to (height, width), at the top left of (padded_height,
-    padded_width)."""
+    padded_width). coarse: memory is scarce; masks are made at `active` and enlarged pixel by pixel."""
 
     original: tuple[int, int]
     active: tuple[int, int]
     padded: tuple[int, int]
     img_size: int
+    coarse: bool = False
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -54,6 +55,9 @@ def to_mask(logits: torch.Tensor, fit: Fit) -> np.ndarray:
     """Mask logits of the padded input, float [h, w] at any resolution -> bool [H, W] of the original image."""
     full = F.interpolate(logits[None, None].float(), size=fit.padded, mode="bilinear", align_corners=False)
     full = full[..., : fit.active[0], : fit.active[1]]
+    if fit.coarse:
+        mask = drop_specks((full[0, 0] > 0).cpu().numpy())
+        return cv2.resize(mask.view(np.uint8), fit.original[::-1], interpolation=cv2.INTER_NEAREST).view(np.bool_)
     full = F.interpolate(full, size=fit.original, mode="bilinear", align_corners=False)
     return drop_specks((full[0, 0] > 0).cpu().numpy())
 

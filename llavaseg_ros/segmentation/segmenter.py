@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,15 @@ class Segmenter:
 
     def encode(self, rgb: np.ndarray) -> Encoded:
         """The heavy part, once a frame. rgb: uint8 [H, W, 3] RGB."""
-        fit = fit_to(rgb.shape[0], rgb.shape[1], self.sam.img_size, self.sam.multiple)
+        return self._encode(rgb, fit_to(rgb.shape[0], rgb.shape[1], self.sam.img_size, self.sam.multiple))
+
+    def encode_smaller(self, rgb: np.ndarray) -> Encoded:
+        """As `encode`, with less memory: at half of SAM's size where its encoder takes that, with coarser masks of the
+        same size."""
+        size = self.sam.img_size if self.sam.multiple == self.sam.img_size else self.sam.img_size // 2
+        return self._encode(rgb, replace(fit_to(rgb.shape[0], rgb.shape[1], size, self.sam.multiple), coarse=True))
+
+    def _encode(self, rgb: np.ndarray, fit: Fit) -> Encoded:
         with torch.inference_mode():
             pixels = to_pixels(rgb, fit, self.sam.sam.pixel_mean.flatten(), self.sam.sam.pixel_std.flatten())
             return Encoded(self.encoder.run(self.sam, pixels, self.dtype), fit)
@@ -164,7 +173,7 @@ class Segmenter:
                 sparse, _ = self.sam.sam.prompt_encoder(points=None, boxes=self._corners(encoded, box), masks=None)
                 out = replace(out, sparse=torch.cat([sparse.to(self.dtype), out.sparse], dim=1))
             logits, quality = steered_masks(self.sam.sam, encoded.tapped.embedding, out)
-        presence = float(out.presence.sigmoid()[0])
+        presence = float(out.presence.sigmoid()[0])  # NaN comes out with the score
         score = self.scale(float(quality[0, 0].clamp(0, 1)) * presence)
         segment = self._segment(logits[0, 0], score, encoded.fit)
         return (segment if segment.area_px else None), presence
@@ -198,6 +207,9 @@ class Segmenter:
         return torch.from_numpy(encoded.fit.to_input(box.reshape(2, 2))).to(self.device).view(1, 4)
 
     def _segment(self, logits: torch.Tensor, score: float, fit: Fit) -> Segment:
+        # NaN > 0 is false: a broken mask would pass for an empty one, or for one with a hole.
+        if not math.isfinite(score) or bool(logits.isnan().any()):
+            raise LLaVASegError(f"SAM gave a mask with values that are not numbers (score {score})")
         mask = to_mask(logits, fit)
         return Segment(mask, float(np.clip(score, 0.0, 1.0)), roi_of(mask))
 

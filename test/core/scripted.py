@@ -72,6 +72,9 @@ class ScriptedSegmenter:
         self.encoded.append(rgb)
         return len(self.encoded)
 
+    def encode_smaller(self, rgb: np.ndarray) -> Any:
+        return self.encode(rgb)
+
     def segment(
         self, encoded: Any, target: str, attributes: Attributes, box: np.ndarray | None = None
     ) -> tuple[Segment | None, float]:
