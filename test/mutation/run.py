@@ -1,6 +1,6 @@
 """Mutation testing: change the code in one place at a time and see whether a test notices.
 
-    python test/mutation/run.py [GROUP ...] [--out benchmarks/results/mutation.json] [--list] [--only TEXT]
+    python test/mutation/run.py [GROUP ...] [--out benchmarks/results/mutation.json] [--again] [--list] [--only TEXT]
 
 Groups, modules and their tests are in targets.yaml; survivors.yaml says of every survivor why it is let live. Takes
 about a second a mutant. Exits with 1 when a survivor has no reason, or a reason no survivor.
@@ -9,6 +9,7 @@ about a second a mutant. Exits with 1 when a survivor has no reason, or a reason
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("groups", nargs="*", help="of targets.yaml; all by default")
     parser.add_argument("--out", type=Path, default=RESULTS, help="the results; groups that did not run stay")
     parser.add_argument("--only", default="", help="mutants whose key holds this text; nothing is written")
+    parser.add_argument("--again", action="store_true", help="survivors of the last run only: after tests were added")
     parser.add_argument("--list", action="store_true", help="list the mutants, run nothing")
     options = parser.parse_args(arguments)
     targets = yaml.safe_load((HERE / "targets.yaml").read_text())
@@ -46,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
                 for mutant in mutants_of((ROOT / module).read_text()):
                     print(f"{module}:{mutant.line} {mutant.key}")
             continue
-        result = run_group(targets[group], options.only)
+        result = run_group(targets[group], options.only, results[group] if options.again else None)
         killed, total = result["killed"], result["mutants"]
         print(f"{group}: {killed} of {total} killed ({100 * killed / max(1, total):.1f} %)", flush=True)
         if not options.only:
@@ -60,8 +62,12 @@ def main(arguments: list[str] | None = None) -> int:
     return int(bool(complaints))
 
 
-def run_group(target: dict[str, Any], only: str = "") -> dict[str, Any]:
-    """The mutants of a group's modules: how many, how many were killed, and which live."""
+def run_group(target: dict[str, Any], only: str = "", last: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The mutants of a group's modules: how many, how many were killed, and which live.
+
+    only: those whose key holds this text. last: an earlier result; what was killed then is not tried again, unless the
+    module has changed since.
+    """
     files = target["tests"]
     preload(files)
     began = time.monotonic()
@@ -76,8 +82,19 @@ def run_group(target: dict[str, Any], only: str = "") -> dict[str, Any]:
         timeout_s = 10.0 + 5 * (time.monotonic() - start)
         counts = {"mutants": 0, "killed": 0, "timeouts": 0}
         survivors = []
+        digest = hashlib.sha256(source.encode()).hexdigest()
+        before = last["modules"].get(file) if last else None
+        if before and before["source"] == digest:
+            counts["timeouts"] = before["timeouts"]
+            lived = {survivor["key"] for survivor in before["survivors"]}
+        else:
+            lived = None
         for mutant in mutants_of(source):
             if only not in mutant.key:
+                continue
+            if lived is not None and mutant.key not in lived:
+                counts["mutants"] += 1
+                counts["killed"] += 1
                 continue
             ended = test_mutant(name, path, mutant.tree, files, timeout_s)
             counts["mutants"] += 1
@@ -86,7 +103,7 @@ def run_group(target: dict[str, Any], only: str = "") -> dict[str, Any]:
             if ended == "passed":
                 survivors.append({"line": mutant.line, "key": mutant.key})
                 print(f"  lives: {file}:{mutant.line} {mutant.key}", flush=True)
-        modules[file] = {**counts, "survivors": survivors}
+        modules[file] = {"source": digest, **counts, "survivors": survivors}
     total = {name: sum(module[name] for module in modules.values()) for name in ("mutants", "killed", "timeouts")}
     return {**total, "seconds": round(time.monotonic() - began), "tests": files, "modules": modules}
 
