@@ -13,7 +13,7 @@ import pytest
 
 # Tests talk to themselves only. Before the first context is made.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ros"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / name) for name in ("ros", "core")]
 
 from faulty_stack import FaultyStack
 from observer import Observer
