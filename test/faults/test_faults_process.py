@@ -1,0 +1,118 @@
+"""Faults of processes: signals in every stage, a restart under the same name, and the end of those around the node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from faults import fault
+from process_room import PROBE_S, Room
+from ros_harness import picture, wait_until
+
+from llavaseg_ros.errors import ErrorCode
+
+STAGES = ("loading", "idle", "encoding", "reasoning", "segmenting", "lifting", "following")
+WITH_COMMAND = ("encoding", "reasoning", "segmenting", "lifting")
+
+GRACEFUL = {
+    "loading": ("ends with code 0 and does not wait for the loading", "the node leaves the graph; nothing was said"),
+    "idle": ("ends with code 0", "the node leaves the graph; the last result stays its own"),
+    "following": ("ends with code 0 and does not wait for the frame", "no further mask"),
+    **dict.fromkeys(
+        WITH_COMMAND,
+        ("ends its command with PREEMPTED, then itself with code 0", "one final answer, PREEMPTED, without a target"),
+    ),
+}
+KILLED = (
+    "is gone at once; the next one under its name works, and the third removes the shared memory that it left",
+    "silence: no further message, /diagnostics stops; the restarted node answers",
+)
+
+
+def cases() -> list[Any]:
+    found = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        for stage in STAGES:
+            node, planner = KILLED if number == signal.SIGKILL else GRACEFUL[stage]
+            mark = fault(f"{number.name} while {stage}", group="Processes", node=node, planner=planner)
+            found.append(pytest.param(number, stage, marks=mark, id=f"{number.name}-{stage}"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def shared_room() -> Iterator[Room]:
+    """One for all cases of this file: each node takes the place of the last case's."""
+    room = Room(f"/stages{os.getpid()}")
+    yield room
+    room.close()
+
+
+@pytest.fixture
+def room(shared_room: Room) -> Iterator[Room]:
+    """The room; the observer checks at the end of each case."""
+    yield shared_room
+    shared_room.observer.check()
+
+
+def go_to(room: Room, stage: str, *, soon: bool) -> str:
+    """Have a node in this stage. The text of the command that it works on, "" if it works on none."""
+    how = "soon" if soon else "stay"
+    if stage == "loading":
+        if room.node is not None:
+            assert room.end(signal.SIGTERM) == 0
+        room.start(model=how).said("stage loading")
+        return ""
+    node = room.ready()
+    if stage == "idle":
+        return ""
+    text, rgb = f"{how} in {stage}", picture()
+    if stage == "encoding":
+        rgb[0, 0] = (0, 0, 254) if soon else (0, 0, 255)
+    if stage == "following":
+        room.follow()
+    room.send_image(rgb)
+    room.send(text)
+    while f"stage {stage}" not in node.output:
+        assert node.process.poll() is None, node.output
+        end = time.monotonic() + PROBE_S
+        while time.monotonic() < end and f"stage {stage}" not in node.output:
+            time.sleep(0.005)
+        if stage == "following" and room.finals(text):
+            room.send_image(rgb)  # the frame to follow on, until it comes through
+        elif stage == "encoding" and room.finals(text):
+            room.send_image(rgb)  # the command came before its image, and was answered about an earlier one
+            room.send(text)
+    return text if stage in WITH_COMMAND else ""
+
+
+@pytest.mark.parametrize(("number", "stage"), cases())
+def test_signal_and_restart(room: Room, number: signal.Signals, stage: str) -> None:
+    text = go_to(room, stage, soon=number == signal.SIGTERM)
+    node = room.node
+    assert node is not None
+    segments = node.segments()
+    assert segments, "the node has no shared memory: this test looks for the wrong names"
+    before = len(room.finals(text))
+    code = room.end(number)
+    assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0), node.output
+    assert "Traceback" not in node.output
+    if number != signal.SIGKILL:
+        left = [path.name for path in segments if path.exists()]
+        assert not left, f"shared memory stayed behind: {left}"
+        if text:
+            wait_until(lambda: len(room.finals(text)) > before, what="the final answer")
+            answer = room.finals(text)[-1]
+            assert answer.error_code == ErrorCode.PREEMPTED and not answer.found
+    else:
+        for path in segments:  # for the next node to find: it must look old
+            for file in (path, path.with_name(path.name + "_el")):
+                os.utime(file, (1, 1))
+    room.start()
+    room.ready()
+    room.check_right()
+    if number == signal.SIGKILL:
+        assert not [path.name for path in segments if path.exists()]
