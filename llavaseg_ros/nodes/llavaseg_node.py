@@ -104,6 +104,7 @@ class LLaVASegNode(LifecycleNode):
         self._models = ModelKeeper(self.worker, loader, log=self.get_logger().info, new_model=self._new_model)
         self._asked: Wanted | None = None
         self._action: DeferredActionServer | None = None
+        self._dispatcher: Dispatcher | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
         # Not on the node's clock: simulated time may stand still, time-outs and warnings may not.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -148,7 +149,9 @@ class LLaVASegNode(LifecycleNode):
         self._state = "inactive"
         self.following.close()
         self.worker.abandon_all(Preempted("the node was deactivated"))
-        return super().on_deactivate(state)
+        self._settle()
+        with self._outputs.whole:
+            return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model, the frames and the interfaces."""
@@ -161,6 +164,7 @@ class LLaVASegNode(LifecycleNode):
         """End every command and the worker."""
         self._state = "finalized"
         self.worker.stop()
+        self._settle()
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
@@ -171,13 +175,20 @@ class LLaVASegNode(LifecycleNode):
     def close(self) -> bool:
         """End every command, with its answer, and the worker. False when the model did not come back in time."""
         self._state = "finalized"
-        return self.worker.stop()
+        came_back = self.worker.stop()
+        self._settle()
+        return came_back
+
+    def _settle(self) -> None:
+        """Every command has ended; wait for the answers that other threads are sending at this moment."""
+        if self._dispatcher is not None and not self._dispatcher.settle():
+            self.get_logger().error("an answer is not out yet: the publishers fall silent without it")
 
     def _make_command_interfaces(self) -> DeferredActionServer:
         """Made by the first `configure`, and kept by `cleanup`: rclpy's executor fails when an action server, or a
         subscription with an event handler, is destroyed under it. While not active they answer MODEL_NOT_READY."""
         log = self.get_logger()
-        dispatcher = Dispatcher(
+        dispatcher = self._dispatcher = Dispatcher(
             self.worker,
             self._runner,
             self._outputs,

@@ -121,8 +121,8 @@ def _check_compressed(data: np.ndarray, form: str) -> None:
         ) from error
     if width * height > MAX_PIXELS:
         raise BadRequest(f"image: compressed image of {width}x{height} px is more than {MAX_PIXELS} pixels")
-    # Some versions of OpenCV paint the rest of a JPEG that was cut off gray. Inside of a scan, FF is never followed by D9
-    # (end) or DA (the next scan); a thumbnail's own end comes before the last scan.
+    # Some versions of OpenCV paint the rest of a JPEG that was cut off gray. Inside of a scan, FF is never followed by
+    # D9 (end) or DA (the next scan); a thumbnail's own end comes before the last scan.
     tail = data.tobytes()
     if kind == "JPEG" and tail.rfind(b"\xff\xd9") < tail.rfind(b"\xff\xda"):
         raise BadRequest(f"image: compressed image with format {form!r} ({data.size} bytes) is cut off")

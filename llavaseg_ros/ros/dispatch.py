@@ -25,6 +25,9 @@ from llavaseg_ros.ros.worker import ModelWorker
 from llavaseg_ros.speech.stop_words import only_stops
 from llavaseg_ros.types import Stage
 
+# Longest wait for answers that are on their way: building and publishing one takes milliseconds.
+SETTLE_S = 2.0
+
 Done = Callable[[Outcome, LLaVASegError | None], None]
 
 
@@ -49,6 +52,16 @@ class Dispatcher:
         self._worker, self._runner, self._outputs = worker, runner, outputs
         self._limits, self._state, self._note, self._following = limits, state, note, following
         self._goals: dict[bytes, Job] = {}
+        self._open: set[int] = set()
+        self._closed = threading.Condition()
+
+    def settle(self, timeout_s: float = SETTLE_S) -> bool:
+        """Wait until every command that has come has its answer out. False when that takes longer.
+
+        For whoever has ended all jobs and is about to silence the publishers: a job may be ending in another thread.
+        """
+        with self._closed:
+            return self._closed.wait_for(lambda: not self._open, timeout_s)
 
     def on_command(self, msg: Command) -> None:
         """A message on `command`."""
@@ -151,9 +164,22 @@ class Dispatcher:
             if outcome.rgb is not None and outcome.result is not None and outcome.masks is not None:
                 self._outputs.publish_overlay(outcome.rgb, outcome.result, outcome.masks, outcome.answer.text)
 
+        def finish_and_close(value: Any, error: LLaVASegError | None) -> None:
+            try:
+                finish(value, error)
+            finally:
+                with self._closed:
+                    self._open.discard(id(job))
+                    self._closed.notify_all()
+
         job = Job(
-            lambda model, job: self._runner.run(model, job, request), finish, timeout_s=timeout_s, started=started
+            lambda model, job: self._runner.run(model, job, request),
+            finish_and_close,
+            timeout_s=timeout_s,
+            started=started,
         )
+        with self._closed:
+            self._open.add(id(job))
         return job
 
     def _submit(self, job: Job, limits: Limits, check: Callable[[], None], text: str = "") -> None:
@@ -167,5 +193,7 @@ class Dispatcher:
                 self.on_stop(f"the command was {text!r}")
                 raise Preempted(f"stopped: {text!r} ends every command and names no target")
             self._worker.submit(job)
+            if self._state() != "active":  # since the look above: whoever ended all jobs has not seen this one
+                raise Preempted(f"the node is not active any more ({self._state()})")
         except LLaVASegError as error:
             job.end(None, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,9 @@ class Outputs:
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
         self._publishers: dict[str, Any] = {}
+        self.whole = threading.RLock()
+        """Held while the messages of one outcome go out, so that those of two are never mixed. Whoever silences the
+        publishers holds it, too: an outcome goes out whole or not at all."""
 
     def open(self) -> None:
         """Make the publishers."""
@@ -52,16 +56,18 @@ class Outputs:
 
     def send(self, name: str, msg: Any) -> None:
         """Publish on one of the topics; nothing happens while the node is not active."""
-        publisher = self._publishers.get(name)
-        if publisher is not None:
-            publisher.publish(msg)
+        with self.whole:
+            publisher = self._publishers.get(name)
+            if publisher is not None:
+                publisher.publish(msg)
 
     def publish(self, outcome: Outcome, *, masks: bool = True) -> None:
         """Masks and points first, then the answer, so that whoever waits for the answer has the others already."""
-        if masks and outcome.masks is not None and outcome.shape is not None:
-            self.publish_masks(outcome.masks, outcome.shape, outcome.geometry)
-        self.send("answer", outcome.answer)
-        self.send("answer_text", String(data=outcome.answer.text or f"Error: {outcome.answer.error_msg}"))
+        with self.whole:
+            if masks and outcome.masks is not None and outcome.shape is not None:
+                self.publish_masks(outcome.masks, outcome.shape, outcome.geometry)
+            self.send("answer", outcome.answer)
+            self.send("answer_text", String(data=outcome.answer.text or f"Error: {outcome.answer.error_msg}"))
 
     def publish_masks(self, masks: TargetMaskArray, shape: tuple[int, int], geometry: Geometry | None) -> None:
         """The masks of one frame of this height and width, the best one by itself, and where it is.
@@ -72,12 +78,13 @@ class Outputs:
         # that nobody who comes later takes those for current.
         best = masks.targets[0].mask if masks.targets else mask_to_image(np.zeros(shape, np.bool_), masks.header)
         there = geometry or no_geometry(masks.header)
-        self.send("target_points", there.target_points)
-        if there.scene_points is not None:
-            self.send("scene_points", there.scene_points)
-        self.send("target_pose", there.target_pose)
-        self.send("masks", masks)
-        self.send("mask", best)
+        with self.whole:
+            self.send("target_points", there.target_points)
+            if there.scene_points is not None:
+                self.send("scene_points", there.scene_points)
+            self.send("target_pose", there.target_pose)
+            self.send("masks", masks)
+            self.send("mask", best)
 
     def wants_scene(self) -> bool:
         """Somebody listens to `scene_points`."""
@@ -97,5 +104,6 @@ class Outputs:
         drawn = [segment.mask for segment in result.segments if segment.mask.any()]
         labels = [target.label for target in masks.targets]
         picture = viz.draw_overlay(rgb, drawn[: len(labels)], labels, text)
-        publisher.publish(rgb_to_image(picture, masks.header))
+        with self.whole:
+            publisher.publish(rgb_to_image(picture, masks.header))
         return True
