@@ -61,6 +61,10 @@ def use_cpu_threads(count: int = 0) -> None:
 def free_caches() -> None:
     """Give memory back that nothing uses: garbage, and what torch keeps of a GPU for later."""
     gc.collect()
+    _empty_gpu_cache()
+
+
+def _empty_gpu_cache() -> None:
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
@@ -77,5 +81,5 @@ def memory_errors(doing: str) -> Iterator[None]:
             raise
         where = "GPU" if isinstance(error, torch.OutOfMemoryError) or "CUDA" in str(error) else "host"
         detail = f": {str(error).splitlines()[0]}" if str(error) else ""
-        free_caches()
+        _empty_gpu_cache()
         raise OutOfMemory(f"the {where} ran out of memory while {doing}{detail}") from error

@@ -149,5 +149,6 @@ def as_error(raised: BaseException) -> LLaVASegError:
         return raised
     text = f"{type(raised).__name__}: {raised}" if str(raised) else type(raised).__name__
     if is_out_of_memory(raised):
+        text = f"{text}, from {raised.__cause__}" if str(raised.__cause__ or "") else text
         return OutOfMemory(f"out of memory ({text}): use a smaller model, a smaller image, or another device")
     return LLaVASegError(text)

@@ -21,6 +21,7 @@ MAX_SESSION_ID_LENGTH = 256
 MAX_ERROR_LENGTH = 2000
 # More than any model says that has an end.
 MAX_TEXT_LENGTH = 20_000
+MAX_NAME_LENGTH = 500  # of a target's name, color, shape and location each
 
 
 def check_command(text: str) -> str:
@@ -50,6 +51,8 @@ def check_result(result: Result, shape: tuple[int, int]) -> None:
 
     shape: (height, width) of the image that was segmented.
     """
+    if not isinstance(result, Result):
+        raise LLaVASegError(f"the model gave {type(result).__name__}; expected a Result")
     if result.found and not result.segments:
         raise LLaVASegError("the model reports a target but gave no mask")
     for segment in result.segments:
@@ -59,6 +62,8 @@ def check_result(result: Result, shape: tuple[int, int]) -> None:
 def check_segment(segment: Segment, shape: tuple[int, int]) -> None:
     """As `check_result`, for one mask."""
     mask = segment.mask
+    if not isinstance(mask, np.ndarray):
+        raise LLaVASegError(f"the model gave a mask of type {type(mask).__name__}; expected bool {list(shape)}")
     if mask.shape != shape or mask.dtype != np.bool_:
         raise LLaVASegError(f"the model gave a mask {mask.dtype} {list(mask.shape)}; expected bool {list(shape)}")
     if not math.isfinite(segment.score):
@@ -118,10 +123,10 @@ def target_mask(
     rows, cols = np.flatnonzero(segment.mask.any(axis=1)), np.flatnonzero(segment.mask.any(axis=0))
     msg = TargetMask(
         id=number,
-        label=clean(label),
-        color=clean(attributes.color),
-        shape=clean(attributes.shape),
-        location=clean(attributes.location),
+        label=clean(label)[:MAX_NAME_LENGTH],
+        color=clean(attributes.color)[:MAX_NAME_LENGTH],
+        shape=clean(attributes.shape)[:MAX_NAME_LENGTH],
+        location=clean(attributes.location)[:MAX_NAME_LENGTH],
         score=min(1.0, max(0.0, float(segment.score))),
         mask=mask_to_image(segment.mask, header),
         area_px=segment.area_px,

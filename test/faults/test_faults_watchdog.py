@@ -148,6 +148,7 @@ def test_loading_hangs(make_stack: Any) -> None:
     assert shelf.gates[0].inside.wait(60.0)
     overrun(stack, "load_timeout_s")
     wait_for(stack, ModelState.ERROR)
+    stack.observer.wait_connected()
     stack.send_image()
     result = stack.do("take the mug").result
     assert result.error_code == ErrorCode.MODEL_NOT_READY and "LOADING" in result.error_msg
