@@ -1,0 +1,272 @@
+"""Faults of those who ask and listen: they cancel, come in pairs, and die."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import clients
+import numpy as np
+import pytest
+from action_msgs.msg import GoalStatus
+from builtin_interfaces.msg import Duration
+from faults import fault
+from geometry_msgs.msg import Point32
+from images import changed
+from rgbd_camera import SETTINGS, Rgbd
+from ros_harness import picture, wait_until
+from scripted_pipeline import ScriptedPipeline
+from sensor_msgs.msg import RegionOfInterest
+
+from llavaseg_ros.errors import ErrorCode
+from llavaseg_ros.msg import Command
+from llavaseg_ros.srv import SegmentAtPrompt
+
+
+class Gate:
+    """Holds the model in one stage until `open`, and says when it is there."""
+
+    def __init__(self) -> None:
+        self.reached, self._open = threading.Event(), threading.Event()
+
+    def __call__(self, *_: Any) -> None:
+        self.reached.set()
+        self._open.wait(120.0)
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def slow(**fields: Any) -> ScriptedPipeline:
+    """Reasons for minutes, a token every 5 ms."""
+    return ScriptedPipeline(tokens=30_000, token_s=0.005, **fields)
+
+
+def cancelled(stack: Any, handle: Any) -> None:
+    """The goal ends as canceled, with PREEMPTED, and no target."""
+    done = stack.result(handle)
+    assert done.status == GoalStatus.STATUS_CANCELED and done.result.error_code == ErrorCode.PREEMPTED
+    assert not done.result.masks.targets and not done.result.answer.found
+
+
+def cancel_fault(stage: str, node: str) -> Any:
+    planner = "the goal CANCELED, PREEMPTED on ~/answer, no mask of it"
+    return pytest.param(
+        stage, id=stage, marks=fault(f"cancel while {stage}", group="Clients", node=node, planner=planner)
+    )
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        cancel_fault("QUEUED", "takes the goal out of the line; the running one goes on"),
+        cancel_fault("ENCODING", "encodes to the end, and throws the result away"),
+        cancel_fault("REASONING", "stops at the next token"),
+        cancel_fault("SEGMENTING", "segments to the end, and throws the mask away"),
+        cancel_fault("LIFTING", "does not wait for depth any longer, and throws the mask away"),
+    ],
+)
+def test_cancel(make_stack: Any, stage: str) -> None:
+    gate = Gate()
+    pipelines = {
+        "QUEUED": slow(),
+        "ENCODING": ScriptedPipeline(on_image=gate),
+        "REASONING": slow(),
+        "SEGMENTING": ScriptedPipeline(on_segment=gate),
+        "LIFTING": ScriptedPipeline(),
+    }
+    stack = make_stack(pipelines[stage], queue__policy="queue", sync__depth_slop_s=10.0, **SETTINGS)
+    if stage == "LIFTING":
+        rgbd = Rgbd(stack)
+        rgbd.calibrate()
+        rgbd.frame(late_s=-5.0)  # the depth of this moment may still come: it is waited for
+    else:
+        stack.send_image()
+    states: list[str] = []
+    first = stack.send_goal("take the mug", lambda feedback: states.append(feedback.state))
+    handle = first
+    if stage == "QUEUED":
+        assert stack.pipeline.started.wait(60)
+        handle = stack.send_goal("take the plate")
+    elif stage in ("ENCODING", "SEGMENTING"):
+        assert gate.reached.wait(60)
+    else:
+        wait_until(lambda: stage in states, what=f"the feedback {stage}")
+    assert len(stack.resolve(handle.cancel_goal_async()).goals_canceling) == 1
+    gate.open()
+    cancelled(stack, handle)
+    if stage == "QUEUED":
+        assert stack.node.worker.busy
+        stack.resolve(first.cancel_goal_async())
+        cancelled(stack, first)
+    assert not stack.masks.messages
+    stack.pipeline.tokens, stack.pipeline.on_segment, stack.pipeline.on_image = 1, None, None
+    if stage == "LIFTING":
+        rgbd.frame()
+    else:
+        stack.send_image()
+    assert stack.do("take the mug").result.answer.found
+
+
+@fault(
+    "cancel twice, and cancel after the end",
+    group="Clients",
+    node="takes the first; answers the others",
+    planner="one final answer; a goal that has ended keeps its result",
+)
+def test_cancel_again(make_stack: Any) -> None:
+    stack = make_stack(slow())
+    stack.send_image()
+    handle = stack.send_goal("take the mug")
+    assert stack.pipeline.started.wait(60)
+    for future in [handle.cancel_goal_async() for _ in range(5)]:
+        stack.resolve(future)
+    cancelled(stack, handle)
+    assert not stack.resolve(handle.cancel_goal_async()).goals_canceling
+    stack.pipeline.tokens = 1
+    handle = stack.send_goal("take the mug")
+    assert stack.result(handle).result.error_code == ErrorCode.NONE
+    assert not stack.resolve(handle.cancel_goal_async()).goals_canceling
+    assert stack.result(handle).status == GoalStatus.STATUS_SUCCEEDED
+
+
+@fault(
+    "a client is killed in the middle of its goal",
+    group="Clients",
+    node="does the goal to its end; others are served",
+    planner="the answer and the masks of the goal, as if the client were there",
+)
+def test_client_is_killed(make_stack: Any) -> None:
+    gate = Gate()
+    stack = make_stack(ScriptedPipeline(on_segment=gate), queue__policy="queue")
+    stack.send_image()
+    process = clients.start(stack.namespace, stack.context.get_domain_id(), "goal")
+    assert gate.reached.wait(60)
+    process.kill()
+    process.wait()
+    gate.open()
+    answer = wait_until(lambda: stack.observer.finals("take the mug"), what="the dead client's answer")[0]
+    assert answer.found
+    assert stack.do("take the plate").result.error_code == ErrorCode.NONE
+
+
+@fault(
+    "a subscriber is killed while large masks come",
+    group="Clients",
+    node="drops it from its lists; goes on publishing",
+    planner="everything, in its time",
+)
+def test_subscriber_is_killed(make_stack: Any) -> None:
+    stack = make_stack(follow__enabled=True)
+    stack.send_image(picture(720, 1280))
+    assert stack.do("take the mug").result.error_code == ErrorCode.NONE
+    process = clients.start(stack.namespace, stack.context.get_domain_id(), "masks")
+    for number in range(8):
+        image = stack.send_image(picture(720, 1280, (number, 8, 20, 12)))
+        if number == 3:
+            process.kill()
+            process.wait()
+    wait_until(lambda: stack.observer.last_mask.header == image.header, what="the mask of the last frame")
+    assert stack.do("take the mug").result.error_code == ErrorCode.NONE
+
+
+@fault(
+    "two clients at once, by action and by topic",
+    group="Clients",
+    node="gives each command its turn, under `queue` in order",
+    planner="one answer a command, with its id; masks of each with the id of its command",
+)
+def test_two_clients(make_stack: Any) -> None:
+    stack = make_stack(ScriptedPipeline(tokens=2, token_s=0.002), queue__policy="queue", queue__depth=100)
+    stack.send_image()
+    handles = []
+    for number in range(15):
+        stack.send_command(f"topic {number}")
+        handles.append(stack.send_goal(f"action {number}"))
+    for number, handle in enumerate(handles):
+        result = stack.result(handle).result
+        assert result.error_code == ErrorCode.NONE and result.answer.command == f"action {number}"
+        assert result.masks.command_id == result.answer.command_id == bytes(handle.goal_id.uuid).hex()
+    wait_until(lambda: len(stack.observer.finals()) == 30, what="30 answers")
+    assert all(answer.found for answer in stack.observer.finals())
+
+
+@fault(
+    "commands flood while a target is followed",
+    group="Clients",
+    node="serves commands first, and frames in between; follows what was found last",
+    planner="no mask of an older command after those of a newer one",
+)
+def test_flood_while_following(make_stack: Any) -> None:
+    stack = make_stack(ScriptedPipeline(tokens=1, follow_s=0.001), follow__enabled=True)
+    stack.send_image()
+    publisher = stack.publisher(Command, "command")
+    for number in range(150):
+        text = "take the banana" if number % 7 == 3 else "how many?" if number % 7 == 5 else f"take mug {number}"
+        publisher.publish(Command(text=text))
+        if number % 3 == 0:
+            stack.publish_image(changed(stack.header()))
+    wait_until(lambda: len(stack.observer.finals()) == 150, what="150 answers")
+    last = stack.do("take the mug").result
+    assert last.error_code == ErrorCode.NONE
+    image = stack.send_image()
+    followed = wait_until(lambda: [m for m in stack.masks.messages if m.header == image.header], what="a followed mask")
+    assert followed[-1].command_id == last.answer.command_id
+
+
+@fault(
+    "`segment_at_prompt` with points of NaN, outside of the image, without end, or labels that do not fit",
+    group="Clients",
+    node="refuses the request; the frame that is encoded stays",
+    planner="nothing: prompts are answered to their client alone, with BAD_REQUEST",
+)
+def test_bad_prompts(make_stack: Any) -> None:
+    stack = make_stack()
+    stack.send_image()
+    client = stack.client.create_client(SegmentAtPrompt, "llavaseg/segment_at_prompt")
+    assert client.wait_for_service(60.0)
+    inside = Point32(x=20.0, y=12.0)
+    for fields in (
+        {},
+        {"points": [Point32(x=math.nan, y=1.0)]},
+        {"points": [Point32(x=1.0, y=math.inf)]},
+        {"points": [Point32(x=-1.0, y=5.0)]},
+        {"points": [Point32(x=64.0, y=5.0)]},
+        {"points": [Point32(x=1e30, y=5.0)]},
+        {"points": [inside] * 5000},
+        {"points": [inside], "labels": [1, 0]},
+        {"points": [inside], "labels": [7]},
+        {"labels": [1]},
+        {"box": RegionOfInterest(width=5)},
+        {"box": RegionOfInterest(x_offset=60, y_offset=40, width=10, height=10)},
+        {"box": RegionOfInterest(x_offset=2**32 - 1, y_offset=2**32 - 1, width=2**32 - 1, height=2**32 - 1)},
+    ):
+        answer = stack.resolve(client.call_async(SegmentAtPrompt.Request(**fields)))
+        assert answer.error_code == ErrorCode.BAD_REQUEST and answer.error_msg, fields
+    answer = stack.resolve(client.call_async(SegmentAtPrompt.Request(points=[inside])))
+    assert answer.error_code == ErrorCode.NONE and answer.target.area_px
+
+
+@fault(
+    "a goal with fields that make no sense (time-out negative or endless, 2^32 targets, a broken image of its own)",
+    group="Clients",
+    node="refuses what it cannot do, and does the rest",
+    planner="BAD_REQUEST with the field's name; the camera's masks are not touched",
+)
+def test_goals_that_make_no_sense(make_stack: Any) -> None:
+    stack = make_stack()
+    image = stack.send_image()
+    assert stack.do("take the mug").result.error_code == ErrorCode.NONE
+    broken = changed(stack.header(), data=np.zeros(5, np.uint8).tobytes())
+    for fields, words in (
+        ({"timeout": Duration(sec=-3)}, "timeout"),
+        ({"use_image": True}, "encoding ''"),
+        ({"use_image": True, "image": broken}, "bytes of data"),
+    ):
+        result = stack.do("take the mug", **fields).result
+        assert result.error_code == ErrorCode.BAD_REQUEST and words in result.error_msg, result.error_msg
+        wait_until(lambda wanted=result.answer: wanted in stack.observer.answers, what="the answer")
+        assert stack.observer.last_mask.header == image.header
+    for fields in ({"timeout": Duration(sec=2**31 - 1)}, {"max_targets": 2**32 - 1}):
+        assert stack.do("take the mug", **fields).result.error_code == ErrorCode.NONE
