@@ -22,6 +22,7 @@ from llavaseg_ros.bags.segments import CUSTOM_KEY, BagWriter, OutMessage, Segmen
 from llavaseg_ros.bags.state import Counts, State
 from llavaseg_ros.bags.topics import CameraTopics, choose_topics
 from llavaseg_ros.errors import BadRequest
+from llavaseg_ros.files import named_errors
 
 # A segment is ended after so long or so many frames: what a kill costs at most.
 SEGMENT_S, SEGMENT_FRAMES = 10.0, 200
@@ -88,7 +89,8 @@ class BagJob:
             raise BadRequest(f"{self.target} was not made by `llavaseg annotate`; it is left alone")
         self._restart = restart
         self._segments = Segments(self.target.with_name(f"{self.target.name}.part"), self.job)
-        self._state = State() if self.done else self._segments.open(restart=restart)
+        with named_errors(self._segments.folder):
+            self._state = State() if self.done else self._segments.open(restart=restart)
 
     @property
     def expected(self) -> int:
@@ -108,10 +110,15 @@ class BagJob:
     def run(self, model: Any, on_frame: OnFrame | None = None) -> Summary:
         """Do what is left, and write the new bag. model: has the methods of `LLaVASeg`; None does if `done`.
 
-        A KeyboardInterrupt, or any other exception, leaves what is done for the next run.
+        A KeyboardInterrupt, or any other exception, leaves what is done for the next run. OSError names the new bag
+        when the disk is full.
         """
         if self.done:
             return Summary(self.target, Counts(**_counts_of(self.target)), done_before=True)
+        with named_errors(self.target):
+            return self._run(model, on_frame)
+
+    def _run(self, model: Any, on_frame: OnFrame | None) -> Summary:
         report = on_frame or (lambda *_: None)
         state, expected = self._state, self.expected
         report(state.counts.frames, expected)

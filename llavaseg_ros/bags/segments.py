@@ -22,6 +22,7 @@ from llavaseg_ros.bags.definitions import digest_of, typestore
 from llavaseg_ros.bags.reading import Topic
 from llavaseg_ros.bags.state import State, load_state, save_state
 from llavaseg_ros.errors import BadRequest
+from llavaseg_ros.files import write_whole
 
 JOB, STATE = "job.json", "state.npz"
 # In the new bag's metadata.yaml: what it was made of.
@@ -115,7 +116,7 @@ class Segments:
                     "go on with it, or --restart to begin anew"
                 )
         else:
-            _write_whole(at, json.dumps(self.job, indent=1, ensure_ascii=False))
+            write_whole(at, json.dumps(self.job, indent=1, ensure_ascii=False))
         for left in self.folder.glob("*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
         return load_state(self._done[-1] / STATE) if self._done else State()
@@ -209,9 +210,3 @@ def _read_job(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise BadRequest(f"{path} cannot be read ({error}); --restart begins anew") from error
     return job if isinstance(job, dict) else {}
-
-
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_text(text, "utf-8")
-    os.replace(temporary, path)

@@ -18,13 +18,14 @@ from llavaseg_ros.ros.messages import stamp_ns
 def write_page(folder: Path, exchanges: Sequence[Exchange], *, source: str, model: str, frames: int) -> Path:
     """Write overlays (`1_overlay.png`, ...) and `index.html` into `folder`. Returns the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*_overlay.png"):
-        old.unlink()
+    old = set(folder.glob("*_overlay.png"))
     cards = []
     for number, exchange in enumerate(exchanges, 1):
         image = '<p class="bad">no picture</p>'
         if exchange.overlay is not None:
-            write_rgb(folder / f"{number}_overlay.png", exchange.overlay)
+            overlay = folder / f"{number}_overlay.png"
+            write_rgb(overlay, exchange.overlay)
+            old.discard(overlay)
             image = html.picture(exchange.overlay, exchange.command, max_width=640)
         cards.append(html.card(image, exchange.command, _lines(exchange)))
     latencies = [latency_s(e.answer) for e in exchanges if e.answer is not None]
@@ -44,6 +45,8 @@ def write_page(folder: Path, exchanges: Sequence[Exchange], *, source: str, mode
     ]
     path = folder / "index.html"
     write_whole(path, html.page("llavaseg demo", body))
+    for left in old:
+        left.unlink()
     return path
 
 

@@ -113,13 +113,11 @@ class Room:
         """Start a node, and no more."""
         values = {"warm_up": "false", "sync.max_image_age_s": "600.0", **parameters}
         words = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
-        self.node = NodeProcess(
-            [sys.executable, str(STAGED), "--ros-args", "-r", f"__ns:={self.namespace}", *words]
-        )
+        self.node = NodeProcess([sys.executable, str(STAGED), "--ros-args", "-r", f"__ns:={self.namespace}", *words])
         return self.node
 
     def ready(self) -> NodeProcess:
-        """The node that runs, or a new one, and it has answered. What it did not get before it is not owed."""
+        """The node that runs, or a new one, which has found a target. What did not reach it until then is not owed."""
         if self.node is None:
             self.start()
         assert self.node is not None
@@ -129,7 +127,7 @@ class Room:
             self.send(text)
             end = time.monotonic() + PROBE_S
             while time.monotonic() < end:
-                if self.finals(text):
+                if any(answer.found for answer in self.finals(text)):
                     self.observer.node_gone()
                     return self.node
                 assert self.node.process.poll() is None, self.node.output
