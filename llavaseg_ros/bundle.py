@@ -29,7 +29,8 @@ MANIFEST = "bundle.json"
 
 _NEEDED = {"mllm": "config.json", "segmenter": "segmenter.json"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_READERS = 4  # files hashed at a time: hashing is slower than most disks, and lets other threads run
+# Files hashed at a time: hashing is slower than most disks, and lets other threads run. Threads for little cost more.
+_READERS, _MUCH_BYTES = 4, 2**24
 
 
 @dataclass(frozen=True)
@@ -166,10 +167,14 @@ def write_bundle(
 
 def _check_hashes(bundle: Bundle) -> None:
     paths = [bundle.folder / name for name in bundle.files]
-    with ThreadPoolExecutor(min(_READERS, len(paths)) or 1, "bundle check") as pool:
-        for path, entry, found in zip(paths, bundle.files.values(), pool.map(_hash, paths), strict=True):
-            if found != entry.sha256:
-                raise BundleError(f"{path} is damaged: its SHA-256 is {found}, expected {entry.sha256}")
+    if bundle.total_bytes < _MUCH_BYTES:
+        hashes = list(map(_hash, paths))
+    else:
+        with ThreadPoolExecutor(_READERS, "bundle check") as pool:
+            hashes = list(pool.map(_hash, paths))
+    for path, entry, found in zip(paths, bundle.files.values(), hashes, strict=True):
+        if found != entry.sha256:
+            raise BundleError(f"{path} is damaged: its SHA-256 is {found}, expected {entry.sha256}")
 
 
 def _hash(path: Path) -> str:
@@ -181,6 +186,11 @@ def _hash(path: Path) -> str:
 
 def _check_nothing_else(bundle: Bundle) -> None:
     """Raise BundleError for a file in a part that is not listed; hidden ones, which nothing loads, do not matter."""
+    if (
+        bundle.prompts.endswith(".yaml")
+        and Path(bundle.prompts).relative_to(bundle.folder).as_posix() not in bundle.files
+    ):
+        raise BundleError(f"{bundle.prompts} does not belong to the bundle: {MANIFEST} does not list it")
     for part in bundle.own:
         for folder, folders, names in os.walk(getattr(bundle, part)):
             linked = [name for name in folders if (Path(folder) / name).is_symlink()]

@@ -168,11 +168,13 @@ def check_transformers_folder(folder: Path) -> dict[str, Any]:
     return config
 
 
-def check_sizes(config: Any, path: Path, most: int = _MOST_SIZE) -> None:
+def check_sizes(config: Any, path: Path, *, least: int = -_MOST_SIZE, most: int = _MOST_SIZE) -> None:
     """Raises BundleError for a number of layers that would keep its builder busy for ever, or any number that no
-    size of a network is. config: what a JSON file holds. path: of the file, for the message. most: the largest size."""
+    size of a network is. config: what a JSON file holds. path: of the file, for the message. least, most: sizes."""
     for key, value in _entries(config):
-        if isinstance(value, int) and (abs(value) > most or (_LAYERS.search(key) and value > _MOST_LAYERS)):
+        if not isinstance(value, int) or isinstance(value, bool):
+            continue
+        if not least <= value <= (min(most, _MOST_LAYERS) if _LAYERS.search(key) else most):
             raise BundleError(f"{path}: {key} is {value!r:.40}, which is no size of a network")
 
 

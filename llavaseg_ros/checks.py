@@ -42,6 +42,8 @@ def check_command(command: Any) -> str:
     """The command without control characters and space around it; BadRequest unless 1 to 2000 characters are left."""
     if not isinstance(command, str):
         raise BadRequest(f"command: got {type(command).__name__}, expected text")
+    if len(command) > 4 * MAX_COMMAND:  # before anything is done with it
+        raise BadRequest(f"command: got {len(command)} characters, expected at most {MAX_COMMAND}")
     text = printable(command).strip()
     if not text:
         raise BadRequest(f"command: got an empty text, expected 1 to {MAX_COMMAND} characters")
@@ -65,10 +67,10 @@ def check_prompt(
             raise BadRequest(f"points: got shape {list(points.shape)}, expected [N, 2] with N from 1 to {MAX_POINTS}")
         x, y = points[:, 0], points[:, 1]
         if not ((x >= 0) & (x < width) & (y >= 0) & (y < height)).all():
-            raise BadRequest(f"points: got {points.tolist()}, expected x, y inside the image of {width} x {height} px")
+            raise BadRequest(f"points: got {_shown(points)}, expected x, y inside the image of {width} x {height} px")
         labels = np.ones(len(points)) if labels is None else _numbers(labels, "labels")
         if labels.shape != (len(points),) or not np.isin(labels, (0, 1)).all():
-            raise BadRequest(f"labels: got {labels.tolist()}, expected 0 or 1 for each of {len(points)} points")
+            raise BadRequest(f"labels: got {_shown(labels)}, expected 0 or 1 for each of {len(points)} points")
         labels = labels.astype(np.int64)
     if box is not None:
         box = _numbers(box, "box")
@@ -80,6 +82,12 @@ def check_prompt(
                 f"box: got {box.tolist()}, expected x0 < x1 and y0 < y1 inside the image of {width} x {height} px"
             )
     return points, labels, box
+
+
+def _shown(array: np.ndarray) -> str:
+    """Numbers for a message, however many there are."""
+    text = str(array.tolist())
+    return text if len(text) <= 200 else f"{text[:200]}… (shape {list(array.shape)})"
 
 
 def _numbers(values: Any, name: str) -> np.ndarray:

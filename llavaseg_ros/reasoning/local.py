@@ -21,7 +21,7 @@ from llavaseg_ros.checkpoints import broken_folder, check_finite, check_transfor
 from llavaseg_ros.errors import BadRequest, BundleError, Cancelled
 from llavaseg_ros.reasoning.base import ConversationTooLong, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.generation import Generation, TransformersGeneration, Watch, greedy
-from llavaseg_ros.reasoning.guard import TextGuard
+from llavaseg_ros.reasoning.guard import TextGuard, is_markup
 from llavaseg_ros.reasoning.lean import LeanLlama
 from llavaseg_ros.reasoning.objects import SeenObject
 from llavaseg_ros.reasoning.prefix import prefix_of
@@ -103,6 +103,7 @@ class LocalMLLM:
             model = model.to(device)
         check_finite(model, path)
         with broken_folder(f"the language model in {path}"):
+            _check_template(processor, path)
             return cls(model, processor, decoding=decoding, name=path.name)
 
     def set_image(self, rgb: np.ndarray) -> None:
@@ -194,8 +195,34 @@ class LocalMLLM:
         batch = self.processor.apply_chat_template(
             conversation, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
         )
+        self._check_ids(batch["input_ids"])
         batch = batch.to(self.model.device, dtype=self.model.dtype)  # casts floating point only
         return {key: value for key, value in batch.items() if key in self._accepted}
+
+
+    def _check_ids(self, ids: torch.Tensor) -> None:
+        """Raises BundleError for a token that the model has no row for: on a GPU it would be the end of the process."""
+        rows = getattr(self.model.get_input_embeddings(), "num_embeddings", 0)
+        image = getattr(self.model.config, "image_token_id", None)  # some have one beyond the rows, and never look it up
+        words = ids if image is None else ids[ids != image]
+        if rows and words.numel() and not 0 <= int(words.min()) <= int(words.max()) < rows:
+            raise BundleError(
+                f"the tokenizer of {self.name} gives token {int(words.max())}, the model knows {rows}: one of the two is "
+                "damaged, or they do not belong together"
+            )
+
+
+def _check_template(processor: Any, folder: Path) -> None:
+    """Raises BundleError unless the chat template writes every turn, in order. What it raises passes."""
+    said = ["hand me the mug", "Here is the mug.", "thank you"]
+    turns = [
+        {"role": role, "content": [{"type": "text", "text": text}]}
+        for role, text in zip(("user", "assistant", "user"), said, strict=True)
+    ]
+    written = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    places = [written.find(text) for text in said]
+    if -1 in places or places != sorted(places):
+        raise BundleError(f"the chat template of the language model in {folder} leaves turns out: {written!r:.200}")
 
 
 def _make_generation(model: Any, decoding: str) -> Generation:
@@ -214,7 +241,9 @@ def _make_guard(processor: Any) -> TextGuard:
     """A guard that knows this processor's control tokens."""
     tokenizer = processor.tokenizer
     markers = set(tokenizer.all_special_tokens)
-    markers |= {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    added = tokenizer.added_tokens_decoder.values()
+    # Some control tokens are not marked as special ("<think>"); some of the others are mere words.
+    markers |= {str(token) for token in added if token.special or is_markup(str(token))}
     for name in ("image_token", "video_token", "boi_token", "eoi_token", "fake_image_token", "global_image_token"):
         token = getattr(processor, name, None)
         if isinstance(token, str):

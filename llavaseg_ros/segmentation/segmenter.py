@@ -110,7 +110,7 @@ class Segmenter:
         """
         folder = Path(folder)
         config = _read_config(folder / CONFIG_FILE)
-        check_sizes(config, folder / CONFIG_FILE, most=_MOST_SIZE)
+        check_sizes(config, folder / CONFIG_FILE, least=1, most=_MOST_SIZE)
         try:
             wanted = AdapterConfig(**{**config["adapters"], "tap_channels": tuple(config["adapters"]["tap_channels"])})
             kind = config["sam"]["kind"]
