@@ -309,6 +309,8 @@ def declare(node: Node) -> None:
         reason = _refuse(spec, node.get_parameter(spec.name).value)
         if reason:
             raise ValueError(reason)
+    if reason := _contradiction(node, []):
+        raise ValueError(reason)
 
 
 def guard_changes(node: Node, lifecycle: Callable[[], str]) -> None:
@@ -322,7 +324,8 @@ def guard_changes(node: Node, lifecycle: Callable[[], str]) -> None:
             reason = _refuse(spec, parameter.value) or _too_late(spec, lifecycle())
             if reason:
                 return SetParametersResult(successful=False, reason=reason)
-        return SetParametersResult(successful=True)
+        reason = _contradiction(node, parameters)
+        return SetParametersResult(successful=not reason, reason=reason)
 
     node.add_on_set_parameters_callback(check)
 
@@ -339,6 +342,19 @@ def _refuse(spec: Spec, value: Any) -> str:
         return f"parameter device: {value!r} is not one of auto, cpu, cuda, cuda:N"
     if spec.name == "model" and not str(value).strip():
         return "parameter model: empty; expected the name of a profile, its file, or the folder of a bundle"
+    return ""
+
+
+def _contradiction(node: Node, changes: list[Parameter]) -> str:
+    """Why the parameters would make no sense together after these changes; "" if they would."""
+    near, far = "geometry.min_depth_m", "geometry.max_depth_m"
+    values = {name: _value(node, name) for name in (near, far)}
+    values.update({change.name: change.value for change in changes if change.name in values})
+    if values[near] >= values[far]:
+        return (
+            f"parameter {near}: {values[near]:g} is not below {far}, {values[far]:g}: no depth could be believed; "
+            "set the two together, or in the other order"
+        )
     return ""
 
 
