@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from action_msgs.msg import GoalStatusArray
-from invariants import Record, Sent, problems
+from invariants import Record, problems
 from observer import Observer
-from sensor_msgs.msg import CameraInfo
 
 SENT_KEPT = 1000  # frames: 33 s of them, more than any answer may be late
 VIOLATIONS_KEPT = 100
@@ -22,9 +21,8 @@ class Account(Observer):
         self.violations: list[str] = []
         self.checked = 0
         self._goals_settled: set[str] = set()
-        super().__init__(namespace, domain)
         # Sent reliably and before its image: a frame that was lost on the way to us was sent all the same.
-        self.node.create_subscription(CameraInfo, "camera_info", self._take_info, 500)
+        super().__init__(namespace, domain, camera_info="camera_info")
 
     def settle(self) -> None:
         """Check what came since the last time, and forget it. To be called when no command waits for its answer."""
@@ -43,14 +41,6 @@ class Account(Observer):
         if topic.endswith(LEFT_TO_VISITORS):
             return None
         return super()._subscribe(topic, *arguments, **options)
-
-    def _take_info(self, info: CameraInfo) -> None:
-        stamp = info.header.stamp.sec * 10**9 + info.header.stamp.nanosec
-        sent = Sent(info.header.frame_id, (int(info.height), int(info.width)))
-        with self._lock:
-            images = self.record.sent.setdefault(stamp, [])
-            if sent not in images:
-                images.append(sent)
 
     def _take_goals(self, msg: GoalStatusArray, at: int, topic: str) -> None:
         super()._take_goals(msg, at, topic)  # the topic names old goals again and again

