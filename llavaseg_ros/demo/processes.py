@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from llavaseg_ros.ros.process import PARENT_VARIABLE
+from llavaseg_ros.children import PARENT_VARIABLE
 
 END_S = 8.0
 LOG_LINES = 15
@@ -39,7 +39,7 @@ def end_on_sigterm() -> None:
 
 class Processes:
     """Use as a context manager: on the way out every process gets SIGINT, and SIGKILL if it stays. Nodes among them
-    also end when this process is killed (`ros.process.end_with_parent`); start them from a thread that lives on."""
+    also end when this process is killed (`children.end_with_parent`); start them from a thread that lives on."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder

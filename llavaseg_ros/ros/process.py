@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from llavaseg_ros.children import end_with_parent
 from llavaseg_ros.ros.shared_memory import remove_dead_segments, remove_own_segments
 
 # For the executor to send the last results, between the end of the work and the end of the executor.
@@ -25,10 +25,6 @@ LAST_WORDS_S = 0.1
 # So many errors out of callbacks in so short a time mean that nothing works any more.
 MANY_FAILURES, MANY_FAILURES_S = 20, 10.0
 
-
-# Set by whoever starts a node as a child that must not outlive it: its own process id.
-PARENT_VARIABLE = "LLAVASEG_PARENT"
-_PR_SET_PDEATHSIG = 1
 
 CAMERA_PROFILE = Path(__file__).with_name("fastdds_camera.xml")
 _PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
@@ -52,22 +48,6 @@ SWITCH_INTERVAL_S = 0.0005
 def make_room_for_callbacks() -> None:
     """Let callbacks in while another thread of this process computes."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-
-
-def end_with_parent() -> None:
-    """Get SIGINT when the process that started us dies in whatever way, if it asked for that (`PARENT_VARIABLE`).
-
-    A parent that is killed cannot end its children, and a camera or a model that nobody knows of goes on for ever.
-    """
-    parent = os.environ.pop(PARENT_VARIABLE, "")
-    if not parent.isdecimal():
-        return
-    try:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
-    except (OSError, AttributeError):  # not Linux
-        return
-    if os.getppid() != int(parent):  # it was gone already
-        os.kill(os.getpid(), signal.SIGINT)
 
 
 class RosLogHandler(logging.Handler):

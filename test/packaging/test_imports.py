@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,3 +56,29 @@ def test_the_ros_layer_knows_no_node() -> None:
 def test_every_folder_has_its_place() -> None:
     known = {*CORE, *APPLICATIONS, "ros", "nodes", "weights"}
     assert {path.name for path in MODULE.iterdir() if path.is_dir() and path.name != "__pycache__"} == known
+
+
+WITHOUT_ROS = """
+import importlib.abc, sys
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {packages!r} or name in {generated!r}:
+            raise ModuleNotFoundError("no ROS here: " + name, name=name)
+
+sys.meta_path.insert(0, Refuse())
+from llavaseg_ros.cli.main import VERBS, main
+for words in (["--help"], *([verb, "--help"] for verb in VERBS), ["train", "scenes", "--help"]):
+    try:
+        code = main(words)
+    except SystemExit as end:
+        code = end.code
+    assert code == 0, words
+assert "rclpy" not in sys.modules
+"""
+
+
+def test_the_command_line_works_without_ros() -> None:
+    code = WITHOUT_ROS.format(packages=set(ROS_PACKAGES), generated=set(GENERATED))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr
