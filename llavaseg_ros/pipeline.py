@@ -22,7 +22,7 @@ from llavaseg_ros.checks import check_command, check_image, check_prompt, is_imm
 from llavaseg_ros.device import free_caches, limit_gpu_memory, memory_errors, select_device
 from llavaseg_ros.errors import BadRequest, Cancelled, NoImage, OutOfMemory
 from llavaseg_ros.grounding import Grounder, result_of, results_of, without_target
-from llavaseg_ros.images import half_size
+from llavaseg_ros.images import smaller_image
 from llavaseg_ros.profile import load_profile
 from llavaseg_ros.reasoning.base import MLLM, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.boxes import BoxAsker, BoxFormat
@@ -87,7 +87,7 @@ class LLaVASeg:
         self._image: np.ndarray | None = None
         self._smaller = False
         self.made_smaller = 0
-        """Images that were worked on at half the size so far, because memory ran out."""
+        """Images that were worked on at a smaller size so far, because memory ran out."""
 
     @classmethod
     def from_pretrained(
@@ -165,7 +165,8 @@ class LLaVASeg:
         wrong beside the MLLM comes out of the first call that needs the encoding.
 
         Whenever memory runs out, here or in a command, the caches are freed and the same is tried once more with the
-        image at half the size; masks keep the image's size, with coarser edges. OutOfMemory if that is too much, too.
+        image at three quarters of its size; masks keep the image's size, with coarser edges. OutOfMemory if that is too
+        much, too.
         """
         check_image(rgb)
         self.reset_image()
@@ -191,7 +192,7 @@ class LLaVASeg:
         assert self._image is not None
         segmenter, seen = self._grounder.segmenter, self._image
         if self._smaller and not lists_objects(self.mllm):  # whose boxes are in pixels of the image that it is given
-            seen = half_size(seen)
+            seen = smaller_image(seen)
         with torch.inference_mode():
             encode = segmenter.encode_smaller if self._smaller else segmenter.encode
             self._encoding = self._lane.start(partial(encode, self._image))
@@ -212,7 +213,7 @@ class LLaVASeg:
         except OutOfMemory as error:
             if self._smaller or self._image is None:
                 raise
-            _log.warning("%s; once more, with the image at half the size", str(error))
+            _log.warning("%s; once more, with a smaller image", str(error))
         # After the block, which keeps the first try's frames and with them its tensors alive.
         self._smaller = True
         self.made_smaller += 1
@@ -228,7 +229,7 @@ class LLaVASeg:
         except OutOfMemory as error:
             if self._encoding is None:
                 self.reset_image()
-            raise OutOfMemory(f"{error} (also with the image at half the size)") from error
+            raise OutOfMemory(f"{error} (also with a smaller image)") from error
 
     def segment(
         self,

@@ -230,7 +230,7 @@ def test_out_of_memory_has_its_code(image: np.ndarray, error: Exception) -> None
     assert caught.value.code == ErrorCode.OUT_OF_MEMORY
     model = make(error, error)  # the second is what the try with a smaller image ends with
     model.set_image(image)
-    with pytest.raises(OutOfMemory, match="while reasoning.*half the size"):
+    with pytest.raises(OutOfMemory, match="while reasoning.*smaller image"):
         model.chat("What is this?")
 
 

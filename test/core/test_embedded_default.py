@@ -19,6 +19,7 @@ from llavaseg_ros.evaluation.metrics import overlap
 from llavaseg_ros.images import read_ids
 from llavaseg_ros.pipeline import LLaVASeg
 from llavaseg_ros.places import location_name
+from llavaseg_ros.segmentation.encoder_place import EncoderPlace
 from llavaseg_ros.types import Attributes, Thought
 
 FRAMES = (0, 30, 60)
@@ -156,3 +157,37 @@ def test_any_format_of_picture_is_answered(model: LLaVASeg, truth: list, size: t
     assert all(segment.mask.shape == (height, width) for segment in result.segments)
     seen = model.segment_prompt(points=np.array([[width / 2, height / 2]], np.float32), labels=np.array([1]))
     assert seen.mask.shape == (height, width)
+
+
+class Cramped(EncoderPlace):
+    """An encoder for which there is only memory at less than SAM's full size."""
+
+    limit_px = 0
+
+    def run(self, sam: Any, pixels: torch.Tensor, dtype: torch.dtype = torch.float32) -> Any:
+        if max(pixels.shape[-2:]) > self.limit_px:
+            torch.empty(2**60, dtype=torch.uint8)  # torch's own error
+        return super().run(sam, pixels, dtype)
+
+
+def test_out_of_memory_gives_a_coarser_mask_of_the_same_thing(
+    model: LLaVASeg, truth: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rgb, _, objects = truth[0]
+    name = next(name for _, name in listed(objects) if name == "red mug")
+    thought = Thought(target=name, attributes=Attributes("red"), found=True)
+    model.set_image(rgb)
+    full = model.segment_thought(thought).segments[0]
+    cramped = Cramped()
+    object.__setattr__(cramped, "limit_px", 3 * model.segmenter.sam.img_size // 4)
+    monkeypatch.setattr(model.segmenter, "encoder", cramped)
+    before = model.made_smaller
+    model.set_image(rgb)
+    assert model.made_smaller == before + 1
+    small = model.segment_thought(thought).segments[0]
+    assert small.mask.shape == full.mask.shape == rgb.shape[:2] and small.mask.dtype == np.bool_
+    both, either = overlap(small.mask, full.mask)
+    assert both > 0.5 * either, "another thing, or elsewhere"
+    # The language model, and the boxes of what its eye lists, are as they were.
+    assert model.segment(f"hand me the {name}").thought.target == name
+    assert model.describe()["images_made_smaller"] == before + 1

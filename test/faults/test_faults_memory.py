@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from llavaseg_ros.errors import BundleError, ErrorCode, ServerAway, is_out_of_me
 from llavaseg_ros.ros.jobs import as_error
 from llavaseg_ros.ros.worker import ModelState
 
-AGAIN = "half the size"
+AGAIN = "smaller image"
 
 
 def served(stack: Any) -> Any:
@@ -40,7 +41,7 @@ def hungry(where: str, what: str) -> Any:
         marks=fault(
             f"memory runs out while {what}, at the image's full size",
             group="Memory",
-            node="frees its caches, and does it once more with the image at half the size",
+            node="frees its caches, and does it once more with the image at three quarters of its size",
             planner="a mask of the image's size, its edges coarser",
         ),
     )
@@ -148,7 +149,7 @@ def test_loading(make_stack: Any) -> None:
     def loader(_: Any) -> ScriptedPipeline:
         if limited[0]:
             soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-            used = int(open("/proc/self/statm", encoding="ascii").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
             resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, hard))
             try:
                 torch.zeros(2**32, dtype=torch.uint8)
