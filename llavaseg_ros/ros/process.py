@@ -68,6 +68,17 @@ class RosLogHandler(logging.Handler):
             self._logger.info(text)
 
 
+def _security_hint() -> str:
+    """What SROS 2 may lack, where it is switched on: rcl itself says no more than that it failed."""
+    if os.environ.get("ROS_SECURITY_ENABLE", "").lower() != "true":
+        return ""
+    keystore = os.environ.get("ROS_SECURITY_KEYSTORE", "")
+    return (
+        f"\nROS_SECURITY_ENABLE is true: expected a keystore in ROS_SECURITY_KEYSTORE (it is {keystore!r}), an enclave "
+        "in it for --ros-args --enclave /NAME (or ROS_SECURITY_ENCLAVE_OVERRIDE), and a middleware with the security plugins"
+    )
+
+
 def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, threads: int) -> int:
     """Make a node and spin it until SIGINT, SIGTERM or the end of its context. Returns the exit code.
 
@@ -84,11 +95,11 @@ def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, thre
     end_with_parent()
     make_room_for_callbacks()
     remove_dead_segments()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make()
     except Exception as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {error}{_security_hint()}", file=sys.stderr)
         rclpy.try_shutdown()
         return 1
     handler = RosLogHandler(node.get_logger())
