@@ -28,6 +28,7 @@ GROUPS = (
     "Lifecycle",
     "Model",
     "Watchdog",
+    "Diagnostics",
     "Memory",
     "Language model server",
     "Bundles",
