@@ -75,7 +75,7 @@ def _security_hint() -> str:
     keystore = os.environ.get("ROS_SECURITY_KEYSTORE", "")
     return (
         f"\nROS_SECURITY_ENABLE is true: expected a keystore in ROS_SECURITY_KEYSTORE (it is {keystore!r}), an enclave "
-        "in it for --ros-args --enclave /NAME (or ROS_SECURITY_ENCLAVE_OVERRIDE), and a middleware with the security plugins"
+        "in it for --ros-args --enclave /NAME (or ROS_SECURITY_ENCLAVE_OVERRIDE), and a DDS with security plugins"
     )
 
 
