@@ -23,14 +23,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 import numpy as np
-from soak_growth import as_json, judge, percentiles, sample, shm_files
+from soak_growth import LIMITS, as_json, judge, percentiles, sample, shm_files
 from soak_load import SLOW, Robot, Sent, Visitors
 
 from llavaseg_ros.demo.processes import ros_parameters
@@ -65,11 +65,12 @@ class Soak:
         log: Path = Path("out/soak_node.log"),
         partial: Path | None = None,
         sample_every_s: float | None = None,
+        limits: Mapping[str, tuple[float, float]] = LIMITS,
     ) -> None:
         self.seconds, self._node = 60 * minutes, list(node)
         self._parameters = {"follow.enabled": True, **(parameters or {})}
         self._domain = 1 + os.getpid() % 100 if domain is None else domain
-        self._log, self._partial = log, partial
+        self._log, self._partial, self._limits = log, partial, limits
         self._every_s = sample_every_s or max(0.5, min(2.0, self.seconds / 240))
         # What is made lazily exists by then; a short run has to make do with less.
         self.warm_up_s = min(300.0, 0.4 * self.seconds)
@@ -179,7 +180,7 @@ class Soak:
         problems = [*self._problems]
         growth: dict[str, Any] = {}
         try:
-            verdicts = judge(self._samples, self.warm_up_s)
+            verdicts = judge(self._samples, self.warm_up_s, self._limits)
         except ValueError as error:
             problems += [f"growth: {error}"] if ended else []
         else:

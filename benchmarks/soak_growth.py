@@ -4,8 +4,9 @@ A leak is a straight line under noise: lazily made things, allocator arenas and 
 is the Theil-Sen slope (the median of the slopes between all pairs of samples, which a third of outliers does not move)
 after a warm-up, times the time that was judged. It counts as none below a limit:
 
-- memory: 16 MB, and 1.5 MB for each minute judged. The allocator's own steps stay below the first. The second is what
-  a day of work may cost (2 GB), and less than one 640x480 RGB frame (0.92 MB) kept for every second command.
+- memory: 12 MB, and 0.1 MB for each minute judged. The allocator's own steps stay below the first (they are about one
+  image large). Over the 25 minutes that a run of half an hour is judged, that is a frame (0.92 MB) lost in 50 commands,
+  or 20 kB lost with each command.
 - handles, threads and mapped shared-memory files: 2, and one in ten minutes. A participant of DDS that comes or goes
   moves them by that much; one handle lost a command is 30 a minute.
 """
@@ -23,8 +24,8 @@ import numpy as np
 
 # What counts as no growth: so much at once, and so much more for each minute that is judged.
 LIMITS: dict[str, tuple[float, float]] = {
-    "resident_mb": (16.0, 1.5),
-    "anonymous_mb": (16.0, 1.5),
+    "resident_mb": (12.0, 0.1),
+    "anonymous_mb": (12.0, 0.1),
     "handles": (2.0, 0.1),
     "threads": (2.0, 0.1),
     "shm_files": (2.0, 0.1),

@@ -13,15 +13,19 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import bench_soak
+import soak_growth
 
 MINUTES = 1.75  # with the start of the node and the last answers, two
+# In so short a time memory is still settling, by up to 30 MB: what is caught here is a frame that is kept with every
+# command or followed frame, or a handle or a thread that is lost. The long run has the narrow limits.
+LIMITS = {**soak_growth.LIMITS, "resident_mb": (60.0, 0.0), "anonymous_mb": (60.0, 0.0)}
 
 
 @pytest.mark.timeout(900)
 def test_two_minutes_at_full_load(tmp_path: Path) -> None:
     # A frame may be late on a machine that does other things; nothing else is eased.
     patience = {"sync.max_image_age_s": 3.0, "sync.wait_for_image_s": 5.0, "device": "cpu"}
-    report = bench_soak.Soak(MINUTES, parameters=patience, log=tmp_path / "node.log").run()
+    report = bench_soak.Soak(MINUTES, parameters=patience, log=tmp_path / "node.log", limits=LIMITS).run()
     text = (tmp_path / "node.log").read_text(encoding="utf-8", errors="replace")[-3000:]
     assert not report["problems"], "\n".join([*report["problems"], text])
     assert report["commands"]["answered"] == report["commands"]["sent"] >= 60 * MINUTES / 2 - 1

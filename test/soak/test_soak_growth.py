@@ -23,7 +23,7 @@ def series(seed: int = 0, minutes: float = MINUTES, **leaks: float) -> list[dict
     rows = []
     for number in range(int(60 * minutes / EVERY_S)):
         s = number * EVERY_S
-        memory = 900.0 + 25 * np.sin(s / 9) + rng.normal(0, 5) + (12.0 if s > 900 else 0.0) - 200 * np.exp(-s / 40)
+        memory = 900.0 + 25 * np.sin(s / 9) + rng.normal(0, 5) + (6.0 if s > 900 else 0.0) - 200 * np.exp(-s / 40)
         row = {"s": s, "resident_mb": memory, "anonymous_mb": memory - 200}
         row |= {"handles": 18 + rng.integers(0, 2), "threads": 28 + rng.integers(0, 3), "shm_files": 15.0}
         rows.append({name: value + leaks.get(name, 0.0) * s / 60 for name, value in row.items()})
@@ -37,10 +37,10 @@ def test_noise_waves_and_steps_are_no_growth(seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "a_minute"),
-    [("resident_mb", 4.0), ("anonymous_mb", 4.0), ("handles", 0.5), ("threads", 0.5), ("shm_files", 0.5)],
+    [("resident_mb", 1.0), ("anonymous_mb", 1.0), ("handles", 0.5), ("threads", 0.5), ("shm_files", 0.5)],
 )
 def test_a_leak_is_growth(name: str, a_minute: float) -> None:
-    """4 MB a minute is one small message a frame; half a handle a minute is one for every sixtieth command."""
+    """1 MB a minute is 33 kB a command; half a handle a minute is one for every sixtieth command."""
     grown = {n for n, verdict in judge(series(**{name: a_minute}), 300.0).items() if verdict.grows}
     assert grown == {name}
 
