@@ -235,7 +235,9 @@ def _silence(record: Record) -> list[str]:
     """Nothing is published while the node is not active."""
     found = []
     events = sorted(record.transitions, key=lambda event: event.at)
-    silent_since: int | None = 0 if events and events[0].start in SILENT else None
+    # Of a process before this one nothing is known but its end.
+    begun = max((gone for gone in record.gone if events and gone < events[0].at), default=0)
+    silent_since: int | None = begun if events and events[0].start in SILENT else None
     windows: list[tuple[int, int, str]] = []
     state = events[0].start if events else ""
     for event in events:

@@ -111,6 +111,7 @@ class Room:
 
     def start(self, **parameters: object) -> NodeProcess:
         """Start a node, and no more."""
+        self.observer.node_gone()  # whatever had this name before
         values = {"warm_up": "false", "sync.max_image_age_s": "600.0", **parameters}
         words = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
         self.node = NodeProcess([sys.executable, str(STAGED), "--ros-args", "-r", f"__ns:={self.namespace}", *words])
