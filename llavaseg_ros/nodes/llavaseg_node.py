@@ -140,6 +140,7 @@ class LLaVASegNode(LifecycleNode):
         self._models.activate(self._asked, warm=settings.warm_up)
         self.following.open()
         self.monitor.start_watch()
+        self.monitor.forget_failures()
         result = super().on_activate(state)
         self._state = "active"
         return result
@@ -257,6 +258,7 @@ class LLaVASegNode(LifecycleNode):
     def _new_model(self) -> None:
         self._runner.forget_image()
         self.following.new_model()
+        self.monitor.forget_failures()
 
     def _on_set_model(self, request: Any, response: Any) -> Any:
         """Waits until the new model serves or has failed; commands go on meanwhile."""
@@ -334,7 +336,7 @@ class LLaVASegNode(LifecycleNode):
             self.following,
             lifecycle=self._state,
             model=self.worker.describe() or self._models.description,  # a served model's state changes
-            max_image_age_s=Settings.of(self).sync_max_image_age_s,
+            limits=Settings.of(self).health_limits(),
         )
         stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(diagnostic_array(snapshot, self.get_fully_qualified_name(), stamp))

@@ -18,6 +18,7 @@ from llavaseg_ros.ros.following import FollowLimits
 from llavaseg_ros.ros.lane import WatchLimits
 from llavaseg_ros.ros.lifting import GeometryLimits
 from llavaseg_ros.ros.models import Wanted
+from llavaseg_ros.ros.monitor import Limits as HealthLimits
 from llavaseg_ros.ros.worker import Policy
 
 WARM_UPS = 10.0  # a silent stage may last so many times as long as the model's whole warm-up
@@ -195,6 +196,12 @@ SPECS = (
         "Warn in the log when no image has come for this many seconds; 0 = never.",
         (0, 3600),
     ),
+    Spec(
+        "diagnostics.max_drop_share",
+        0.95,
+        "Warn in /diagnostics when following drops a larger share of the camera's frames; 1 = never.",
+        (0, 1),
+    ),
 )
 _BY_NAME = {spec.name: spec for spec in SPECS}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -236,6 +243,7 @@ class Settings:
     watchdog_stage_timeout_s: float
     watchdog_load_timeout_s: float
     diagnostics_no_image_warning_s: float
+    diagnostics_max_drop_share: float
 
     def wanted(self) -> Wanted:
         """The model to load."""
@@ -260,6 +268,16 @@ class Settings:
         stage_s = self.watchdog_stage_timeout_s
         return WatchLimits(
             stage_s=max(stage_s, WARM_UPS * warm_up_s) if stage_s else 0.0, load_s=self.watchdog_load_timeout_s
+        )
+
+    def health_limits(self) -> HealthLimits:
+        """What the levels in /diagnostics depend on."""
+        return HealthLimits(
+            max_image_age_s=self.sync_max_image_age_s,
+            no_image_warning_s=self.diagnostics_no_image_warning_s,
+            max_drop_share=self.diagnostics_max_drop_share,
+            policy=Policy(self.queue_policy),
+            queue_depth=self.queue_depth,
         )
 
     @classmethod

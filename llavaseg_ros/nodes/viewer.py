@@ -22,6 +22,7 @@ from llavaseg_ros.msg import Answer, TargetMaskArray
 from llavaseg_ros.nodes.parameters import Spec, describe
 from llavaseg_ros.ros.cdr import RawMessage, read_stamp_ns
 from llavaseg_ros.ros.convert import image_size
+from llavaseg_ros.ros.diagnostics import SUMMARY
 from llavaseg_ros.ros.freshness import FrameStore
 from llavaseg_ros.ros.markers import target_markers
 from llavaseg_ros.ros.messages import seconds_of, stamp_ns
@@ -56,7 +57,7 @@ SPECS = (
     Spec("max_width", 960, "Width of the pictures, px; larger ones are made smaller.", (64, 4096), change="never"),
     Spec("outline_s", 15.0, "Seconds that an old mask's outline stays on the live picture.", (0, 3600), change="never"),
 )
-_LEVELS = {b"\x00": "ok", b"\x01": "warn", b"\x02": "error"}
+_LEVELS = {b"\x00": "ok", b"\x01": "warn", b"\x02": "error", b"\x03": "warn"}
 
 
 class Viewer(Node):
@@ -187,7 +188,7 @@ class Viewer(Node):
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:
-            if status.name.startswith(f"{self._target.lstrip('/')}:"):
+            if status.name == f"{self._target.lstrip('/')}: {SUMMARY}":
                 level = _LEVELS.get(bytes(status.level), "error")
                 self.state.set_node(level, status.message, {item.key: item.value for item in status.values})
 

@@ -1,111 +1,36 @@
-"""One `DiagnosticStatus` that tells a person, or a supervisor, whether to trust the node."""
+"""What goes out on /diagnostics: a summary that tells whether to trust the node, and a status for each part of it."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Any
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from llavaseg_ros.ros.worker import ModelState
+from llavaseg_ros.ros.health import Part, Snapshot, parts_of, summary_of
+from llavaseg_ros.ros.messages import clean
 
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What is reported. Ages and latencies in seconds; None = there has been none yet."""
-
-    lifecycle: str
-    model_state: ModelState
-    model_error: str
-    model: dict[str, Any]
-    image_age_s: float | None
-    image_rate_hz: float
-    images: int
-    broken_images: int
-    depth_age_s: float | None
-    busy: bool
-    queue_length: int
-    commands: int
-    failed: int
-    last_latency_s: float | None
-    last_error: str
-    max_image_age_s: float
-    follow_state: str
-    followed: int
-    follow_dropped: int
-    follow_rate_hz: float
-    follow_lost_s: float
-
-
-def level_of(now: Snapshot) -> tuple[bytes, str]:
-    """The level and the one line that a supervisor shows."""
-    if now.lifecycle != "active":
-        return DiagnosticStatus.OK, f"not active ({now.lifecycle})"
-    if now.model_state is ModelState.ERROR:
-        return DiagnosticStatus.ERROR, f"model not loaded: {now.model_error}"
-    if now.model_state is ModelState.LOADING:
-        return DiagnosticStatus.WARN, "loading the model"
-    server = now.model.get("mllm", {})
-    if server.get("state", "up") not in ("up", "unknown"):
-        return DiagnosticStatus.ERROR, f"the language model's server is {server['state']}: {server['last_error']}"
-    if now.image_age_s is None:
-        return DiagnosticStatus.WARN, "no image has come yet"
-    if 0 < now.max_image_age_s < now.image_age_s:
-        return DiagnosticStatus.WARN, f"the newest image is {now.image_age_s:.1f} s old"
-    if now.busy:
-        return DiagnosticStatus.OK, "working on a command"
-    if now.follow_state == "lost":
-        return DiagnosticStatus.WARN, f"the target that is followed has been lost for {now.follow_lost_s:.1f} s"
-    return DiagnosticStatus.OK, "following" if now.follow_state == "following" else "ready"
+LEVELS = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
+SUMMARY = "reasoning segmentation"
 
 
 def diagnostic_array(now: Snapshot, name: str, stamp: Time) -> DiagnosticArray:
-    """The message for /diagnostics. name: the node's full name, which is also the hardware id's stand-in."""
-    level, text = level_of(now)
-    values: dict[str, str] = {
-        "lifecycle": now.lifecycle,
-        "model state": now.model_state.value,
-        "image age [s]": _number(now.image_age_s),
-        "image rate [Hz]": f"{now.image_rate_hz:.1f}",
-        "images": str(now.images),
-        "broken images": str(now.broken_images),
-        "depth age [s]": _number(now.depth_age_s),
-        "busy": str(now.busy).lower(),
-        "queue length": str(now.queue_length),
-        "commands": str(now.commands),
-        "failed commands": str(now.failed),
-        "last latency [s]": _number(now.last_latency_s),
-        "last error": now.last_error or "none",
-        "follow state": now.follow_state,
-        "followed frames": str(now.followed),
-        "dropped frames": str(now.follow_dropped),
-        "follow rate [Hz]": f"{now.follow_rate_hz:.1f}",
-        "target lost for [s]": f"{now.follow_lost_s:.1f}",
-        "resident memory [MB]": f"{resident_mb():.0f}",
-        **_flat("model", now.model),
-    }
-    if now.model_error:
-        values["model error"] = now.model_error
-    status = DiagnosticStatus(
-        level=level,
-        name=f"{name.lstrip('/')}: reasoning segmentation",
-        message=text,
-        hardware_id=name.lstrip("/"),
-        values=[KeyValue(key=key, value=value) for key, value in values.items()],
-    )
-    array = DiagnosticArray(status=[status])
+    """The message for /diagnostics, the summary first. name: the node's full name, which is also the hardware id's
+    stand-in. The summary has the values of all parts."""
+    parts = parts_of(now)
+    array = DiagnosticArray(status=[_status(part, name.lstrip("/")) for part in (summary_of(now, parts), *parts)])
     array.header.stamp = stamp
     return array
 
 
-def _flat(name: str, values: dict[str, Any]) -> dict[str, str]:
-    """{"mllm": {"url": ...}} -> {"model mllm url": ...}"""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        flat |= _flat(f"{name} {key}", value) if isinstance(value, dict) else {f"{name} {key}": str(value)}
-    return flat
+def _status(part: Part, name: str) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        level=LEVELS[part.level],
+        name=f"{name}: {part.name}",
+        message=clean(part.message),
+        hardware_id=name,
+        values=[KeyValue(key=clean(key), value=clean(value)) for key, value in part.values.items()],
+    )
 
 
 def resident_mb() -> float:
@@ -118,5 +43,15 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"
+def host_memory_mb() -> tuple[float, float]:
+    """Memory of the host in MB (10^6 bytes): what is available to processes, and all of it; 0, 0 where unknown."""
+    found: dict[str, float] = {}
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            for line in file:
+                name, _, rest = line.partition(":")
+                if name in ("MemTotal", "MemAvailable"):
+                    found[name] = int(rest.split()[0]) * 1024 / 1e6
+    except (OSError, ValueError, IndexError):
+        return 0.0, 0.0
+    return found.get("MemAvailable", 0.0), found.get("MemTotal", 0.0)

@@ -83,13 +83,14 @@ def test_every_foxglove_panel_has_a_place() -> None:
 def test_foxglove_selects_the_status_that_the_node_sends() -> None:
     from builtin_interfaces.msg import Time
 
-    from llavaseg_ros.ros import diagnostics
+    from llavaseg_ros.ros import diagnostics, health
     from llavaseg_ros.ros.worker import ModelState
 
-    now = diagnostics.Snapshot(
-        **{name: 0 for name in diagnostics.Snapshot.__dataclass_fields__}
-        | {"lifecycle": "active", "model_state": ModelState.READY, "model": {}, "model_error": "", "last_error": ""}
+    now = health.Snapshot(
+        **{name: 0 for name in health.Snapshot.__dataclass_fields__}
+        | {"lifecycle": "active", "model_state": ModelState.READY, "model": {}, "gpu": None}
+        | {"model_error": "", "last_error": "", "last_overrun": "", "follow_state": "off"}
     )
-    (status,) = diagnostics.diagnostic_array(now, "/llavaseg", Time()).status
+    status, *_ = diagnostics.diagnostic_array(now, "/llavaseg", Time()).status
     panel = LAYOUT["configById"]["DiagnosticStatusPanel!node"]
     assert (panel["selectedName"], panel["selectedHardwareId"]) == (status.name, status.hardware_id)
