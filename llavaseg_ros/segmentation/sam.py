@@ -93,9 +93,10 @@ def load_official_sam(kind: str, checkpoint: Path) -> Any:
     if kind not in registry:
         raise BundleError(f"unknown SAM {kind!r}; expected one of {', '.join(sorted(registry))}")
     check_sam(kind, checkpoint)
-    sam = registry[kind]()
     try:
-        sam.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
+        weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        sam = registry[kind]()
+        sam.load_state_dict(weights)
     except Exception as error:  # unpickling a cut-off file raises many kinds of error
         raise BundleError(f"SAM checkpoint {checkpoint} does not load as {kind}: {error}") from error
     return sam

@@ -122,7 +122,7 @@ def node(keystore: Keystore, has_plugins: bool) -> Iterator[subprocess.Popen[str
     """The node in its enclave, whose first answer (MODEL_NOT_READY) stands on its latched topic."""
     if not has_plugins:
         pytest.skip(
-            "the DDS of this ROS is built without the security plugins (as in the wheels); tested on a distribution"
+            "needs a DDS with the security plugins, as distributions have it; that of the wheels is built without"
         )
     process = start(
         secure(keystore.folder), "--enclave", "/llavaseg", "-p", "autostart:=true", "-p", "model:=/nowhere/x"
