@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from action_msgs.msg import GoalStatus
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
@@ -26,6 +27,20 @@ _MANY = QoSProfile(depth=100)
 
 # Longest wait for a cancel that was accepted to become visible in the goal's state: it does so within microseconds.
 _CANCEL_SETTLES_S = 0.5
+
+
+class _OnSteadyClock:
+    """A node whose clock never stops. rcl counts the age of results on the clock of the node that it is given: where
+    simulated time pauses or jumps back, it would keep every result, with its masks, until the time has come again."""
+
+    def __init__(self, node: Node) -> None:
+        self._node, self._clock = node, Clock(clock_type=ClockType.STEADY_TIME)
+
+    def get_clock(self) -> Clock:
+        return self._clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._node, name)
 
 
 class DeferredActionServer(ActionServer):
@@ -47,8 +62,9 @@ class DeferredActionServer(ActionServer):
             cancel(handle)
             return CancelResponse.ACCEPT
 
+        self._steady = _OnSteadyClock(node)  # kept, because rcl goes on using its clock
         super().__init__(
-            node,
+            cast(Node, self._steady),
             action_type,
             name,
             execute_callback=lambda handle: action_type.Result(),
@@ -61,6 +77,7 @@ class DeferredActionServer(ActionServer):
             cancel_service_qos_profile=_MANY,
             result_timeout=RESULT_TIMEOUT_S,
         )
+        self._node = node  # the stamp of a goal's acceptance is the node's time
 
     def notify_execute(self, goal_handle: Any, execute_callback: Any) -> None:
         """Called by `ServerGoalHandle.execute()`. Without a callback there is nothing for the executor to do yet."""

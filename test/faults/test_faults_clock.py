@@ -15,6 +15,7 @@ from scripted_pipeline import ScriptedPipeline
 from std_msgs.msg import Header
 
 from llavaseg_ros.errors import ErrorCode
+from llavaseg_ros.ros import actions
 
 
 @pytest.fixture
@@ -134,3 +135,22 @@ def test_wall_clocks_differ(make_stack: Any) -> None:
     begun = time.monotonic()
     error, text = code(stack)
     assert error == ErrorCode.NONE or time.monotonic() - begun > 4.0, text  # a machine that stood still
+
+
+@fault(
+    "simulated time stands still, or has jumped back, for long",
+    group="Clock",
+    node="forgets the results of goals after 30 s of real time, so that their masks do not pile up",
+    planner="nothing of it",
+)
+def test_results_are_forgotten_while_time_stands_still(simulation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "RESULT_TIMEOUT_S", 1)
+    stack = simulation()
+    clock(stack, 5000)
+    image(stack, 5000)
+    for _ in range(3):
+        assert code(stack)[0] == ErrorCode.NONE
+    clock(stack, 100)
+    kept = stack.node._action._goal_handles
+    assert kept
+    wait_until(lambda: not kept, what="the results to be forgotten")
