@@ -14,16 +14,25 @@ import yaml
 
 MAX_JSON_BYTES = 64 * 2**20  # a tokenizer's is the largest: some have 20 MB
 MAX_YAML_BYTES = 2**20
+_MOST_DEPTH = 50  # of YAML, which takes seconds to find out that it is too deep for the stack
 
 
 class _NoAliases(yaml.SafeLoader):
-    """As SafeLoader, without references from one place of a file to another."""
+    """As SafeLoader, without references from one place of a file to another, and not deeper than any settings are."""
+
+    _depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
             raise yaml.YAMLError(f"line {event.start_mark.line + 1}: *{event.anchor}: aliases are not taken here")
-        return super().compose_node(parent, index)
+        self._depth += 1
+        if self._depth > _MOST_DEPTH:
+            raise yaml.YAMLError("nested too deeply")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
 
 def read_json(path: Path) -> Any:
@@ -39,7 +48,7 @@ def read_yaml(path: Path) -> Any:
     """What a YAML file holds: plain values, no aliases, no tags of Python. Raises OSError and ValueError as `read_json`
     does."""
     try:
-        return yaml.load(_text(path, MAX_YAML_BYTES), _NoAliases)  # noqa: S506: a SafeLoader
+        return yaml.load(_text(path, MAX_YAML_BYTES), _NoAliases)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
     except RecursionError:
