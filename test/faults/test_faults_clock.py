@@ -1,4 +1,4 @@
-"""Faults of the clock. What counts a command's time is the machine's monotonic clock, whatever the node's clock does."""
+"""Faults of the clock. A command's time runs on the machine's monotonic clock, whatever the node's clock does."""
 
 from __future__ import annotations
 
