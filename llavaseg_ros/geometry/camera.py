@@ -11,6 +11,8 @@ import numpy as np
 
 # Of the angle at the image's corners: what is beyond cannot be seen.
 _MARGIN = 1.02
+# A ray's x / z and y / z beyond this leave no room for the depth, m, that it is multiplied with.
+_FARTHEST = 1e30
 # Five iterations, OpenCV's default, are off by pixels in the corners of a wide lens.
 _EXACT = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 100, 1e-9)
 
@@ -40,6 +42,11 @@ class Intrinsics:
     def rays(self) -> np.ndarray:
         """float32 [H, W, 2]: x / z and y / z of every pixel's ray, the lens taken out. Not to be written to."""
         return _rays(self)
+
+    @property
+    def usable(self) -> bool:
+        """Every pixel has a ray: the numbers are those of a camera, and not merely finite ones."""
+        return _usable(self)
 
     def sees(self, points: np.ndarray) -> np.ndarray:
         """bool [...]: points [..., 3] that lie no further off the axis than the image's corners, all of them without
@@ -73,6 +80,12 @@ def _undistorted(pixels: Any, camera: Intrinsics) -> Any:
     if undistort is not None:
         return undistort(pixels, camera.matrix, lens, None, None, _EXACT)
     return cv2.undistortPoints(pixels, camera.matrix, lens, criteria=_EXACT)
+
+
+@lru_cache(maxsize=4)
+def _usable(camera: Intrinsics) -> bool:
+    with np.errstate(all="ignore"):
+        return bool(np.abs(_rays(camera)).max() < _FARTHEST)  # not of NaN
 
 
 # A camera or two, and what they were before a mode change.

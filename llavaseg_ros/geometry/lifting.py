@@ -158,10 +158,11 @@ def _carry(
         points = transformed(points.reshape(-1, 3), depth_to_color).reshape(points.shape)
     before = valid & (points[..., 2] > 1e-6)
     shown = before & color.sees(points)
-    at = np.full((*z.shape, 2), -1, np.int32)
+    at = np.full((*z.shape, 2), -1, np.float32)
     at[shown] = np.floor(color.project(points[shown]) + 0.5)
-    u, v = at[..., 0], at[..., 1]
-    shown &= (u >= 0) & (u < color.width) & (v >= 0) & (v < color.height)
+    # Before they become whole numbers, which cannot say that something is no number, or far away.
+    shown &= ((at >= 0) & (at < (color.width, color.height))).all(axis=-1)
+    u, v = np.moveaxis(np.where(shown[..., None], at, 0).astype(np.int32), -1, 0)
     pixel = np.where(shown, v * color.width + u, -1)
     scale = color.fx / depth.fx
     if depth_to_color is not None:

@@ -86,7 +86,8 @@ def intrinsics(info: Any, topic: str, size: tuple[int, int], *, rectified: bool)
     """A `sensor_msgs/CameraInfo` for the images that it comes with. size: their height and width, px.
 
     rectified: the images have been, so that P counts and the lens is out of them; else K and D. Binning and a region of
-    interest are taken into account. Raises NoDepth when it is all zero (uncalibrated), or for images of another size.
+    interest are taken into account. Raises NoDepth when it is all zero (uncalibrated), when its numbers give pixels no
+    ray, or for images of another size.
     """
     fx, cx, fy, cy = (float(info.p[i]) for i in (0, 2, 5, 6)) if rectified else (float(info.k[i]) for i in (0, 2, 4, 5))
     lens = () if rectified else tuple(float(value) for value in info.d)
@@ -105,7 +106,7 @@ def intrinsics(info: Any, topic: str, size: tuple[int, int], *, rectified: bool)
     if not fits or any(lens[fits[-1] :]):
         known = ", ".join(filter(None, _LENSES))
         raise NoDepth(f"{topic}: distortion model {model!r} with {len(lens)} coefficients; expected one of {known}")
-    return Intrinsics(
+    camera = Intrinsics(
         size[1],
         size[0],
         fx / columns,
@@ -115,3 +116,6 @@ def intrinsics(info: Any, topic: str, size: tuple[int, int], *, rectified: bool)
         lens[: fits[-1]],
         model == "equidistant",
     )
+    if not camera.usable:
+        raise NoDepth(f"{topic}: {'P' if rectified else 'K and D'} give pixels no ray; the camera is not calibrated")
+    return camera

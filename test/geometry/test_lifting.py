@@ -212,3 +212,15 @@ def test_sizes_that_do_not_fit_are_named(what: str) -> None:
     metres = depth[:, :99] if what == "depth image" else depth
     with pytest.raises(BadRequest, match=rf"{what}: \d+x\d+ px; its camera_info is for 320x240"):
         lift_masks([given], image, metres, COLOR, COLOR)
+
+
+def test_points_that_no_number_tells_are_on_no_pixel() -> None:
+    """A transform from elsewhere with an infinite place: nothing is seen there, and nothing is taken for pixel 0."""
+    depth, mask = view(COLOR)
+    mask[0, 0] = True
+    for value in (np.inf, -np.inf, np.nan, 1e30):
+        matrix = np.eye(4)
+        matrix[0, 3] = value
+        with np.errstate(all="ignore"):
+            target = lift_masks([mask], picture(mask), depth, COLOR, COLOR, depth_to_color=matrix).targets[0]
+        assert target.box is None and target.coverage == 0.0 and not len(target.points)

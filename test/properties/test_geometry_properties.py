@@ -282,6 +282,7 @@ def test_any_calibration_is_taken_or_refused(k, p, d, model, sizes, rectified) -
     else:
         assert (found.width, found.height) == (64, 48) and found.fx > 0 and found.fy > 0
         assert np.isfinite([found.fx, found.fy, found.cx, found.cy, *found.distortion]).all()
+        assert np.isfinite(found.rays()).all()
         assert len(found.distortion) in (0, 4, 5, 8, 12, 14) and not (rectified and found.distortion)
 
 

@@ -166,6 +166,17 @@ def test_a_camera_that_is_not_calibrated(index: int, value: float) -> None:
     assert min(read(msg).fx, read(msg).fy) == 0.5
 
 
+def test_numbers_that_are_those_of_no_camera() -> None:
+    """Finite, and yet no pixel has a ray that a computer can hold."""
+    tiny = info()
+    tiny.k[0] = 1e-300
+    far = info()
+    far.p[2] = 1e300
+    for msg, rectified, name in ((tiny, False, "K and D"), (far, True, "P")):
+        with pytest.raises(NoDepth, match=f"^camera_info: {name} give pixels no ray; the camera is not calibrated"):
+            read(msg, rectified=rectified)
+
+
 @pytest.mark.parametrize("rectified", [False, True])
 def test_numbers_that_are_not_finite(rectified: bool) -> None:
     for field, places in (("p", (0, 2, 5, 6)) if rectified else ("k", (0, 2, 4, 5)), ("d", (1,))):
