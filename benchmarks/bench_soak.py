@@ -113,6 +113,8 @@ class Soak:
                 robot.spin(0.2)
             visitors.start()
             self._begun = time.monotonic()
+            robot.frames = 0
+            robot.followed.clear()
             self._load(robot, node, camera, visitors, account)
             visitors.stop()
             end = time.monotonic() + LAST_ANSWERS_S

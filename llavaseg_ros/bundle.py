@@ -22,6 +22,7 @@ from typing import Any
 
 from llavaseg_ros.checkpoints import sha256
 from llavaseg_ros.errors import BundleError
+from llavaseg_ros.files import write_whole
 from llavaseg_ros.plain_files import read_json
 
 FORMAT = 1
@@ -136,7 +137,7 @@ def write_bundle(
 
     mllm, segmenter: folders inside `folder`, or absolute paths. prompts: a style's name, or a .yaml file in `folder`.
     created: ISO 8601 time; now, in UTC, if not given. The file appears whole or not at all.
-    Raises BundleError if a part is not there.
+    Raises BundleError if a part is not there, OSError where it cannot be written.
     """
     folder = Path(folder)
     files: dict[str, dict[str, Any]] = {}
@@ -159,9 +160,7 @@ def write_bundle(
         "created": created or datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "files": files,
     }
-    temporary = folder / f".{MANIFEST}.{os.getpid()}"
-    temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(folder / MANIFEST)
+    write_whole(folder / MANIFEST, json.dumps(data, indent=1) + "\n")
     return read_bundle(folder)
 
 

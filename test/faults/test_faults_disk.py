@@ -228,6 +228,31 @@ def test_file_is_whole_or_not_there(write: Callable[[Path], Path], size: int, tm
 
 
 @fault(
+    "disk full while a bundle is exported over an older one",
+    group="Disk", node="the export fails and names bundle.json; the mixed bundle is refused: its hashes do not fit",
+    planner="MODEL_NOT_READY, or the model that served before; never a mask of mixed weights",
+)  # fmt: skip
+def test_bundle(tmp_path: Path) -> None:
+    from llavaseg_ros.bundle import MANIFEST, verify, write_bundle
+    from llavaseg_ros.errors import BundleError
+
+    bundle = tmp_path / "bundle"
+    for name in ("mllm/config.json", "mllm/model.safetensors", "segmenter/segmenter.json"):
+        write_whole(bundle / name, b"{}" + b" " * 100)
+    write_bundle(bundle, "old", "embedded")
+    verify(bundle, deep=True)
+    before, files = (bundle / MANIFEST).read_bytes(), files_in(bundle)
+    write_whole(bundle / "mllm" / "model.safetensors", b"{}" + b"\n" * 100)
+    with files_end_at(200), pytest.raises(OSError, match=MANIFEST):
+        write_bundle(bundle, "new", "embedded")
+    assert (bundle / MANIFEST).read_bytes() == before and files_in(bundle) == files
+    with pytest.raises(BundleError, match="model.safetensors"):
+        verify(bundle, deep=True)
+    write_bundle(bundle, "new", "embedded")
+    verify(bundle, deep=True)
+
+
+@fault(
     "disk full while a training checkpoint is written",
     group="Disk", node="the stage ends with the error; the checkpoint before stays, the same command goes on from it",
     planner=TOPICS,
