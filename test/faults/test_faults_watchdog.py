@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import holding_node
+import process_room
 import pytest
 from faults import fault
 from hanging import NEVER_S, Gate, HangingPipeline, Shelf, overrun, set_limit, wait_for
+from holding_node import HOLD_US
 from lifecycle_msgs.msg import Transition
+from process_room import Room
 from ros_harness import picture, wait_until
 from scripted_pipeline import ScriptedPipeline
 from sensor_msgs.msg import RegionOfInterest
@@ -264,3 +272,63 @@ def test_slow_is_not_hung(make_stack: Any) -> None:
     set_limit(stack, "stage_timeout_s", 2.5)  # the 60 tokens take 3 s
     assert stack.do("take the mug").result.error_code == ErrorCode.NONE
     assert stack.node.worker.overruns == 0
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
+    """A process of its own; the observer checks at the end."""
+    monkeypatch.setattr(process_room, "STAGED", Path(holding_node.__file__))
+    room = Room(f"/watched{os.getpid()}")
+    yield room
+    try:
+        room.observer.check()
+    finally:
+        room.close()
+
+
+@fault(
+    "a library hangs in C and holds the interpreter's lock",
+    group="Watchdog",
+    node="stands still as a whole, the watchdog too; goes on when it is let go, and leaves nobody behind",
+    planner="nothing, not even /diagnostics: silence for more than 3 s is to be taken for trust: no",
+)
+def test_holds_the_interpreter(room: Room) -> None:
+    room.start(**{"watchdog.stage_timeout_s": 1.5})  # less than it holds the lock for
+    room.ready()
+    room.send_image()
+    room.send("hold the interpreter")
+    answer = wait_until(lambda: room.finals("hold the interpreter"), what="the answer")[0]
+    assert answer.found and answer.error_code == ErrorCode.NONE
+    name = f"{room.namespace.lstrip('/')}/llavaseg"
+
+    def moments() -> list[float]:
+        own = [m for m in list(room.observer.diagnostics) if m.status[0].hardware_id == name]
+        return [m.header.stamp.sec + m.header.stamp.nanosec / 1e9 for m in own]
+
+    held_s = HOLD_US / 1e6
+    wait_until(lambda: any(b - a >= held_s for a, b in pairwise(moments())), what="the gap in /diagnostics")
+    room.check_right()
+    values = {value.key: value.value for value in room.observer.diagnostics[-1].status[0].values}
+    assert values["watchdog overruns"] == "0"
+
+
+@fault(
+    "SIGTERM while a thread hangs that was left behind",
+    group="Watchdog",
+    node="ends within seconds, with exit code 0; does not wait for the thread",
+    planner="every command has had its answer",
+)
+def test_ends_while_a_thread_hangs(room: Room) -> None:
+    room.start(**{"watchdog.stage_timeout_s": 2.0})
+    room.ready()
+    room.send_image()
+    room.send("hang")
+    answer = wait_until(lambda: room.finals("hang"), what="the watchdog's answer")[0]
+    assert answer.error_code == ErrorCode.TIMEOUT and not answer.found
+    room.ready()
+    room.check_right()
+    room.send_image()
+    room.send("hang again")  # and a second one, which the watchdog has not found yet
+    assert room.node is not None
+    room.node.said("in C: hang again")
+    assert room.end(signal.SIGTERM) == 0

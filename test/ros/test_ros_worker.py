@@ -12,6 +12,7 @@ from ros_harness import wait_until
 
 from llavaseg_ros.errors import Cancelled, ErrorCode, LLaVASegError, ModelNotReady, OutOfMemory
 from llavaseg_ros.ros.jobs import Busy, ClientCancel, CommandTimeout, Job, Preempted, as_error
+from llavaseg_ros.ros.lane import LOADING, StageTimeout, WatchLimits
 from llavaseg_ros.ros.worker import ModelState, ModelWorker, Policy
 
 
@@ -305,3 +306,177 @@ def test_there_is_nothing_to_swap_without_a_model() -> None:
             worker.swap(lambda: "new", lambda error: None)
     finally:
         worker.stop()
+
+
+# --- the watchdog ---
+
+
+def hang(worker: ModelWorker, endings: Endings, release: threading.Event, name: str = "hung") -> Job:
+    job = endings.job(name, lambda model, job: release.wait(120.0) and f"late {model}", timeout_s=600.0)
+    worker.submit(job)
+    wait_until(lambda: worker.running is job and worker._lane.pulse.stage)
+    worker.watch(WatchLimits())  # sees it for the first time
+    return job
+
+
+def pass_time(worker: ModelWorker, seconds: float, limits: WatchLimits) -> None:
+    """As if the watchdog had looked on for so long."""
+    for _ in range(round(2 * seconds)):
+        worker._looked = time.monotonic() - 0.5
+        worker.watch(limits)
+
+
+def test_a_stage_that_hangs_is_left_behind(worker: ModelWorker) -> None:
+    endings, release, told = Endings(), threading.Event(), []
+    worker.left_behind = lambda: told.append("left behind")
+    worker.recover = lambda why: told.append(why) or worker.load(lambda: "new", why=why)
+    hang(worker, endings, release)
+    pass_time(worker, 4.0, WatchLimits(stage_s=5.0))
+    assert not endings.list and worker.overruns == 0
+    pass_time(worker, 2.0, WatchLimits(stage_s=5.0))
+    error = endings.wait(1)["hung"]
+    assert isinstance(error, StageTimeout) and "QUEUED" in str(error) and error.code is ErrorCode.TIMEOUT
+    assert told[0] == "left behind" and "5 s" in told[1]
+    wait_until(lambda: worker.state is ModelState.READY)
+    worker.submit(endings.job("after"))
+    assert endings.wait(2)["after"] == "new:after" and worker.stuck == 1
+    release.set()
+    wait_until(lambda: worker.stuck == 0)
+    assert len(endings.list) == 2 and worker._model == "new"
+
+
+def test_a_stage_without_a_limit_may_take_for_ever(worker: ModelWorker) -> None:
+    endings, release = Endings(), threading.Event()
+    hang(worker, endings, release)
+    pass_time(worker, 1000.0, WatchLimits(stage_s=0.0, load_s=5.0))
+    assert worker.overruns == 0
+    release.set()
+    assert endings.wait(1)["hung"] == "late model"
+
+
+def test_a_time_in_which_the_process_stood_still_is_no_silence(worker: ModelWorker) -> None:
+    endings, release = Endings(), threading.Event()
+    hang(worker, endings, release)
+    for _ in range(4):
+        worker._looked = time.monotonic() - 3600.0
+        worker.watch(WatchLimits(stage_s=5.0))
+    assert worker.overruns == 0
+    release.set()
+    assert endings.wait(1)["hung"] == "late model"
+
+
+def test_polls_are_signs_of_life_until_the_work_is_to_stop(worker: ModelWorker) -> None:
+    endings, polled = Endings(), threading.Event()
+
+    def poll(model: Any, job: Job) -> None:
+        while not release.is_set():
+            job.should_cancel()
+            polled.set()
+            time.sleep(0.001)
+
+    release = threading.Event()
+    job = endings.job("polls", poll, timeout_s=600.0)
+    worker.submit(job)
+    for _ in range(20):
+        polled.clear()
+        assert polled.wait(60.0)
+        pass_time(worker, 1.0, WatchLimits(stage_s=5.0))
+    assert worker.overruns == 0
+    worker.cancel(job, ClientCancel("enough"))  # which it does not heed
+    polled.clear()
+    assert polled.wait(60.0)
+    pass_time(worker, 1.0, WatchLimits())
+    pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
+    assert isinstance(endings.wait(1)["polls"], ClientCancel) and worker.overruns == 1
+    release.set()
+    wait_until(lambda: worker.stuck == 0)
+
+
+def test_a_command_that_works_ends_a_row_of_overruns() -> None:
+    worker, endings, releases = ModelWorker(), Endings(), []
+    worker.recover = lambda why: worker.load(lambda: "new", why=why)
+    worker.load(lambda: "model")
+    for number in range(4):
+        wait_until(lambda: worker.state is ModelState.READY)
+        releases.append(threading.Event())
+        hang(worker, endings, releases[-1], f"hung {number}")
+        pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
+        releases[-1].set()
+        wait_until(lambda: worker.stuck == 0)
+        wait_until(lambda: worker.state is ModelState.READY)
+        worker.submit(endings.job(f"works {number}"))
+        endings.wait(2 * number + 2)
+    assert worker.overruns == 4
+    for number in range(3):
+        releases.append(threading.Event())
+        wait_until(lambda: worker.state is ModelState.READY)
+        hang(worker, endings, releases[-1], f"row {number}")
+        pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
+        releases[-1].set()
+    assert worker.state is ModelState.ERROR and "3 overruns in a row" in worker.error
+    assert worker.stop(60.0)
+
+
+def test_three_threads_that_hang_at_once_are_enough() -> None:
+    worker, endings, release = ModelWorker(), Endings(), threading.Event()
+    worker.recover = lambda why: worker.load(lambda: "new", why=why)
+    worker.load(lambda: "model")
+    for number in range(3):
+        wait_until(lambda: worker.state is ModelState.READY)
+        hang(worker, endings, release, f"hung {number}")
+        pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
+        if number < 2:
+            wait_until(lambda: worker.state is ModelState.READY)
+            worker.submit(endings.job(f"works {number}"))
+            endings.wait(2 * number + 2)
+    assert worker.state is ModelState.ERROR and "3 threads hang" in worker.error
+    assert not worker.stop(0.1)  # they have not come back: the process must not wait for them
+    release.set()
+    wait_until(lambda: worker.stuck == 0)
+    assert worker.stop(60.0)
+
+
+def test_a_load_that_hangs_is_told_and_not_repeated() -> None:
+    worker, release, done = ModelWorker(), threading.Event(), []
+    worker.recover = lambda why: done.append("recovered")
+    worker.load(lambda: release.wait(120.0) and "late", lambda: done.append("done"))
+    wait_until(lambda: worker._lane.pulse.stage == LOADING)
+    worker.watch(WatchLimits())
+    pass_time(worker, 6.0, WatchLimits(stage_s=1.0, load_s=100.0))
+    assert worker.state is ModelState.LOADING
+    pass_time(worker, 101.0, WatchLimits(stage_s=1.0, load_s=100.0))
+    assert worker.state is ModelState.ERROR and "LOADING" in worker.error and done == ["done"]
+    worker.load(lambda: "new")
+    wait_until(lambda: worker.state is ModelState.READY)
+    release.set()
+    wait_until(lambda: worker.stuck == 0)
+    assert worker._model == "new" and done == ["done"]
+    assert worker.stop(60.0)
+
+
+def test_a_hang_after_unload_frees_the_way_for_the_next_load(worker: ModelWorker) -> None:
+    endings, release = Endings(), threading.Event()
+    worker.recover = lambda why: endings.list.append(("recovered", why, None))
+    hang(worker, endings, release)
+    worker.unload()
+    worker.load(lambda: "new")
+    pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
+    wait_until(lambda: worker.state is ModelState.READY)
+    worker.submit(endings.job("after"))
+    results = endings.wait(2)
+    assert isinstance(results["hung"], Preempted) and results["after"] == "new:after" and "recovered" not in results
+    release.set()
+    wait_until(lambda: worker.stuck == 0)
+
+
+def test_an_exchange_that_hangs_leaves_the_old_model(worker: ModelWorker) -> None:
+    endings, release, told = Endings(), threading.Event(), []
+    worker.swap(lambda: release.wait(120.0) and "late", told.append)
+    wait_until(lambda: worker._swap is not None and worker._swap.lane.pulse.stage == LOADING)
+    worker.watch(WatchLimits())
+    pass_time(worker, 6.0, WatchLimits(load_s=5.0))
+    assert isinstance(told[0], StageTimeout) and not worker.swapping and worker.state is ModelState.READY
+    release.set()
+    wait_until(lambda: worker.stuck == 0)
+    worker.submit(endings.job("after"))
+    assert endings.wait(1)["after"] == "model:after" and len(told) == 1
