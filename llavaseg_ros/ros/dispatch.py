@@ -130,6 +130,9 @@ class Dispatcher:
                         response.error_msg = "no pixel could be given to this prompt"
                     elif geometry.problem is not None:
                         response.error_code, response.error_msg = int(ErrorCode.NO_DEPTH), str(geometry.problem)
+            except Exception as raised:  # the model gave something that is no mask
+                code, response.error_msg = messages.error_text(as_error(raised))
+                response.error_code = int(code)
             finally:
                 ended.set()
 
