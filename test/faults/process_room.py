@@ -31,6 +31,7 @@ from llavaseg_ros.ros.convert import rgb_to_image
 
 STAGED = Path(__file__).with_name("staged_node.py")
 SHARED_MEMORY = Path("/dev/shm")
+START_S = 240.0
 PROBE_S = 0.5  # between two tries to reach a node that has just begun
 
 
@@ -51,13 +52,13 @@ class NodeProcess:
         self.lines.extend(iter(self.process.stdout.readline, ""))
 
     def said(self, word: str) -> None:
-        """Until it has said this."""
+        """Until it has said this. Long, because a process has to import much, and machines are busy."""
 
         def heard() -> bool:
             assert self.process.poll() is None or any(word in line for line in list(self.lines)), self.output
             return any(word in line for line in list(self.lines))
 
-        wait_until(heard, what=f"the process to say {word!r}")
+        wait_until(heard, START_S, what=f"the process to say {word!r}")
 
     @property
     def output(self) -> str:

@@ -146,6 +146,7 @@ def test_neighbor_is_killed(room: Room, name: str) -> None:
     module, parameters, word, _ = NEIGHBORS[name]
     # Elsewhere than the room's own camera and commands, of which the observer must hear all.
     words = ["-r", f"__ns:={room.namespace}", "-r", "image:=other/image", "-r", "camera_info:=other/camera_info",
+             "-r", "depth/image:=other/depth", "-r", "depth/camera_info:=other/depth_camera_info",
              "-r", "command_text:=other/command_text", "-r", "stop:=other/stop"]  # fmt: skip
     words += [word for parameter in parameters for word in ("-p", parameter)]
     room.ready()
