@@ -3,11 +3,13 @@
 #   make demo                                    a recorded camera and commands, out/demo/index.html
 #   make demo IMAGE=a.jpg COMMAND="the red mug"  the same on your photograph
 #   make pick                                   picks in simulation, out/pick/index.html (PICKS=100 for the bar)
+#   make coverage                                line and branch coverage of core and nodes, out/coverage/index.html
+#   make mutation                                how many small faults the tests notice, in an hour
 #   make test | lint | clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := setup
-.PHONY: setup demo pick test lint clean help
+.PHONY: setup demo pick test coverage mutation lint clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -55,6 +57,14 @@ pick: setup
 
 test: setup
 	@$(BIN)/python -m pytest -q
+
+coverage: setup
+	@mkdir -p out/coverage; rm -f out/coverage/data*
+	@$(BIN)/python -m coverage run -m pytest -q
+	@$(BIN)/python -m coverage combine -q; $(BIN)/python -m coverage html -q -d out/coverage; $(BIN)/python -m coverage report
+
+mutation: setup
+	@$(BIN)/python test/mutation/run.py
 
 lint: setup
 	@$(BIN)/ruff check .
