@@ -9,6 +9,7 @@ about a second a mutant. Exits with 1 when a survivor has no reason, or a reason
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import json
 import os
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     prefer_this_tree()
     for group in options.groups or targets:
         if options.list:
-            for module in targets[group]["modules"]:
+            for module in targets[group]:
                 for mutant in mutants_of((ROOT / module).read_text()):
                     print(f"{module}:{mutant.line} {mutant.key}")
             continue
@@ -65,14 +66,14 @@ def main(arguments: list[str] | None = None) -> int:
 def run_group(target: dict[str, Any], only: str = "", last: dict[str, Any] | None = None) -> dict[str, Any]:
     """The mutants of a group's modules: how many, how many were killed, and which live.
 
-    only: those whose key holds this text. last: an earlier result; what was killed then is not tried again, unless the
-    module has changed since.
+    only: those whose key holds this text. last: an earlier result; what was killed then is not tried again, unless its
+    function has changed since.
     """
-    files = target["tests"]
-    preload(files)
+    for tests in dict.fromkeys(map(tuple, target.values())):
+        preload(tests)
     began = time.monotonic()
     modules: dict[str, Any] = {}
-    for file in target["modules"]:
+    for file, files in target.items():
         path, name = ROOT / file, file.removesuffix(".py").replace("/", ".")
         source = path.read_text()
         start = time.monotonic()
@@ -82,17 +83,15 @@ def run_group(target: dict[str, Any], only: str = "", last: dict[str, Any] | Non
         timeout_s = 10.0 + 5 * (time.monotonic() - start)
         counts = {"mutants": 0, "killed": 0, "timeouts": 0}
         survivors = []
-        digest = hashlib.sha256(source.encode()).hexdigest()
-        before = last["modules"].get(file) if last else None
-        if before and before["source"] == digest:
-            counts["timeouts"] = before["timeouts"]
-            lived = {survivor["key"] for survivor in before["survivors"]}
-        else:
-            lived = None
+        digests = _digests(source)
+        before = last["modules"].get(file, {}) if last else {}
+        lived = {survivor["key"] for survivor in before.get("survivors", ())}
+        same = {name for name, digest in before.get("source", {}).items() if digests.get(name) == digest}
+        counts["timeouts"] = before.get("timeouts", 0)
         for mutant in mutants_of(source):
             if only not in mutant.key:
                 continue
-            if lived is not None and mutant.key not in lived:
+            if mutant.key.split(":")[0].split(".")[0] in same and mutant.key not in lived:
                 counts["mutants"] += 1
                 counts["killed"] += 1
                 continue
@@ -103,9 +102,17 @@ def run_group(target: dict[str, Any], only: str = "", last: dict[str, Any] | Non
             if ended == "passed":
                 survivors.append({"line": mutant.line, "key": mutant.key})
                 print(f"  lives: {file}:{mutant.line} {mutant.key}", flush=True)
-        modules[file] = {"source": digest, **counts, "survivors": survivors}
+        modules[file] = {"tests": files, **counts, "survivors": survivors, "source": digests}
     total = {name: sum(module[name] for module in modules.values()) for name in ("mutants", "killed", "timeouts")}
-    return {**total, "seconds": round(time.monotonic() - began), "tests": files, "modules": modules}
+    return {**total, "seconds": round(time.monotonic() - began), "modules": modules}
+
+
+def _digests(source: str) -> dict[str, str]:
+    """Of the syntax of every function and class of a module, and of the rest of it."""
+    parts: dict[str, list[str]] = {}
+    for node in ast.parse(source).body:
+        parts.setdefault(getattr(node, "name", "module"), []).append(ast.dump(node))
+    return {name: hashlib.sha256("".join(dumps).encode()).hexdigest()[:16] for name, dumps in parts.items()}
 
 
 def unexplained(results: dict[str, Any], reasons: dict[str, dict[str, str]]) -> list[str]:

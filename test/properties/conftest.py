@@ -1,4 +1,4 @@
-"""The properties use the harness and the scripted pipeline of the ROS tests."""
+"""The properties use the harness and the scripted pipeline of the ROS tests, and the observer of the fault suite."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from pathlib import Path
 
 # Tests talk to themselves only. Before the first context is made.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ros"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / name) for name in ("ros", "faults")]
