@@ -55,13 +55,13 @@ class Dispatcher:
         self._open: set[int] = set()
         self._closed = threading.Condition()
 
-    def settle(self, timeout_s: float = SETTLE_S) -> bool:
+    def settle(self) -> bool:
         """Wait until every command that has come has its answer out. False when that takes longer.
 
         For whoever has ended all jobs and is about to silence the publishers: a job may be ending in another thread.
         """
         with self._closed:
-            return self._closed.wait_for(lambda: not self._open, timeout_s)
+            return self._closed.wait_for(lambda: not self._open, SETTLE_S)
 
     def on_command(self, msg: Command) -> None:
         """A message on `command`."""

@@ -190,7 +190,10 @@ def _groups(record: Record) -> list[str]:
             place = bisect(times[topic], masks.at) - (topic != "mask")  # points and pose go out before the masks
             partner = outs[place] if 0 <= place < len(outs) else None
             if partner is None or not before < partner.at < after:
-                continue  # lost on the way, or not asked for (scene_points)
+                killed = any(masks.at <= gone < after for gone in record.gone)
+                if topic != "scene_points" and not (killed or record.lost[topic] or record.lost["masks"]):
+                    found.append(f"{_name(masks)}: no {topic} went out with it")
+                continue
             if partner.stamp_ns != masks.stamp_ns:
                 if not (record.lost[topic] or record.lost["masks"]):
                     found.append(f"{_name(partner)}: went out with {_name(masks)}")

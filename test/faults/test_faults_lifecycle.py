@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Any
 
+import pytest
 from faults import fault
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -16,6 +17,7 @@ from scripted_pipeline import CountingLoader, ScriptedPipeline
 
 from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.msg import Command
+from llavaseg_ros.ros import dispatch
 from llavaseg_ros.ros.worker import ModelState
 
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
@@ -106,6 +108,87 @@ def test_deactivate_in_a_flood(make_stack: Any) -> None:
         thread.join()
     assert publisher.wait_for_all_acked()
     wait_until(lambda: stack.do("take the mug").result.error_code == ErrorCode.NONE, what="a command that is served")
+
+
+@fault(
+    "deactivated at the moment at which a command has ended and its answer is not out yet",
+    group="Lifecycle",
+    node="sends the answer, then falls silent",
+    planner="masks and answer, whole, before the transition",
+)
+def test_deactivate_while_an_answer_is_on_its_way(make_stack: Any) -> None:
+    stack = make_stack()
+    stack.send_image()
+    outcome, reached, go_on = stack.node._runner.outcome, threading.Event(), threading.Event()
+
+    def late(*arguments: Any) -> Any:
+        reached.set()
+        go_on.wait(60.0)
+        return outcome(*arguments)
+
+    stack.node._runner.outcome = late
+    handle = stack.send_goal("take the mug")
+    assert reached.wait(60.0)
+    client = stack.client.create_client(ChangeState, "llavaseg/change_state")
+    assert client.wait_for_service(60.0)
+    future = client.call_async(ChangeState.Request(transition=Transition(id=DEACTIVATE)))
+    wait_until(lambda: stack.node._state == "inactive", what="the transition to begin")
+    time.sleep(0.05)
+    go_on.set()
+    assert stack.resolve(future).success
+    assert stack.result(handle).result.error_code == ErrorCode.NONE
+    assert wait_until(stack.observer.finals, what="the answer")[0].found
+
+
+@fault(
+    "deactivated at the moment at which a command is put in line",
+    group="Lifecycle",
+    node="takes the command out again",
+    planner="the goal ends with PREEMPTED; nothing on the topics",
+)
+def test_deactivate_while_a_command_is_taken(make_stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "SETTLE_S", 0.1)
+    stack = make_stack()
+    stack.send_image()
+    submit, reached, go_on = stack.node.worker.submit, threading.Event(), threading.Event()
+
+    def late(job: Any) -> None:
+        reached.set()
+        go_on.wait(60.0)
+        submit(job)
+
+    stack.node.worker.submit = late
+    handle = stack.send_goal("take the mug")
+    assert reached.wait(60.0)
+    assert stack.change_state(DEACTIVATE)
+    go_on.set()
+    assert stack.result(handle).result.error_code == ErrorCode.PREEMPTED
+    assert not stack.pipeline.commands and not stack.observer.finals()
+
+
+@fault(
+    "deactivated while a target is followed, and frames go on coming",
+    group="Lifecycle",
+    node="gives its model nothing to do; has forgotten the target when it is active again",
+    planner="silence; after the activation no mask before there is a new command",
+)
+def test_frames_while_inactive(make_stack: Any) -> None:
+    stack = make_stack(follow__enabled=True)
+    stack.send_image()
+    assert stack.do("take the mug").result.error_code == ErrorCode.NONE
+    stack.send_image()
+    wait_until(lambda: stack.pipeline.followed, what="the followed frame")
+    assert stack.change_state(DEACTIVATE)
+    wait_until(lambda: stack.node.following.state == "off", what="the end of the following")
+    images = len(stack.pipeline.images)
+    for _ in range(3):
+        stack.send_image()
+    assert stack.change_state(ACTIVATE)
+    for _ in range(3):
+        stack.send_image()
+    time.sleep(0.05)
+    assert len(stack.pipeline.images) == images
+    assert stack.do("take the mug").result.error_code == ErrorCode.NONE
 
 
 @fault(

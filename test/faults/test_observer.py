@@ -83,11 +83,15 @@ class Forger:
         target = TargetMask(id=1, score=0.9, mask=mask_to_image(mask, header), area_px=int(mask.sum()))
         points = np.zeros((2 if found else 0, 3), np.float32)
         pose = PoseStamped(header=header) if found else no_pose(header)
-        self.send("target_points", wrong.get("points", cloud(points, np.zeros_like(points, np.uint8), header)))
-        self.send("target_pose", wrong.get("pose", pose))
         targets = wrong.get("targets", [target] if found else [])
-        self.send("masks", TargetMaskArray(header=header, command_id=command_id, targets=targets))
-        self.send("mask", wrong.get("mask", mask_to_image(mask, header)))
+        for name, msg in (
+            ("target_points", wrong.get("points", cloud(points, np.zeros_like(points, np.uint8), header))),
+            ("target_pose", wrong.get("pose", pose)),
+            ("masks", TargetMaskArray(header=header, command_id=command_id, targets=targets)),
+            ("mask", wrong.get("mask", mask_to_image(mask, header))),
+        ):
+            if name != wrong.get("without"):
+                self.send(name, msg)
 
     def answer(self, header: Header | None = None, command_id: str = "1", found: bool = True, **fields: Any) -> None:
         """A final answer."""
@@ -210,6 +214,15 @@ def test_points_of_another_image(forger: Forger) -> None:
     points = cloud(np.zeros((2, 3), np.float32), np.zeros((2, 3), np.uint8), old)
     forger.masks(header, points=points)
     forger.caught("target_points with stamp 4.000000000: went out with masks")
+
+
+@pytest.mark.parametrize("without", ["mask", "target_points", "target_pose"])
+def test_a_part_that_is_missing(forger: Forger, without: str) -> None:
+    """The last target's would stay on its topic, as if it were current."""
+    forger.masks(forger.image(4))
+    header = forger.image(5)
+    forger.masks(header, "2", found=False, without=without)
+    forger.caught(f"masks with stamp 5.000000000: no {without} went out with it")
 
 
 def test_two_final_answers(forger: Forger) -> None:
