@@ -288,7 +288,7 @@ def _owed(record: Record, at: int) -> bool:
 
 
 def _key(text: str) -> str:
-    return "".join(c for c in text if c.isascii() and c.isalnum())[:60]
+    return "".join(c for c in text[:500] if c.isascii() and c.isalnum())[:60]
 
 
 def _name(out: Out) -> str:
