@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,9 @@ class Local:
 
 
 def role_markers(text: str) -> list[str]:
+    """Role names before a colon, also in wide, accented, joined letters, or look-alikes."""
+    plain = unicodedata.normalize("NFKD", text).translate(str.maketrans("\u0415\u0455\u0406\u0456", "EsIi"))
+    text = "".join(char for char in plain if unicodedata.category(char) not in ("Mn", "Cf"))
     return [found.lower() for found in re.findall(rf"({'|'.join(ROLE_NAMES)})\s?:", text, re.IGNORECASE)]
 
 
