@@ -21,6 +21,7 @@ from llavaseg_ros.action import Segment
 from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.msg import Answer, Command, TargetMaskArray
 from llavaseg_ros.ros.convert import to_rgb
+from llavaseg_ros.ros.diagnostics import SUMMARY
 from llavaseg_ros.ros.messages import duration, seconds_of, stamp_ns
 from llavaseg_ros.ros.qos import DIAGNOSTICS, LATCHED
 
@@ -190,7 +191,7 @@ class DemoClient:
 
     def _on_diagnostics(self, msg: DiagnosticArray) -> None:
         for status in msg.status:
-            if status.name.startswith("llavaseg:"):
+            if status.name == f"llavaseg: {SUMMARY}":
                 self._status = (status.level, status.message, {item.key: item.value for item in status.values})
 
     def _wait(self, condition: Callable[[], T | None], timeout_s: float, what: Callable[[], str]) -> T:
