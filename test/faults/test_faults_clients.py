@@ -213,6 +213,11 @@ def test_flood_while_following(make_stack: Any) -> None:
     image = stack.send_image()
     followed = wait_until(lambda: [m for m in stack.masks.messages if m.header == image.header], what="a followed mask")
     assert followed[-1].command_id == last.answer.command_id
+    # One that finds nothing takes the target's place, too: the observer would see the old one come back.
+    assert stack.do("take the banana").result.error_code == ErrorCode.NOT_FOUND
+    image = stack.send_image()
+    assert stack.do("how many?").result.answer.header == image.header
+    assert stack.node.following.state == "idle"
 
 
 @fault(

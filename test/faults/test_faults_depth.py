@@ -35,11 +35,12 @@ def lifts(rgbd: Rgbd) -> None:
     assert result.masks.header == image.header
 
 
-def not_lifted(rgbd: Rgbd, words: str, image: Image | None = None) -> None:
+def not_lifted(rgbd: Rgbd, words: str, image: Image | None = None, topic: str = "") -> None:
     """The mask is there, its place is not, and the text says why."""
     image = image or rgbd.stack.send_image(message=rgb_to_image(picture(), rgbd.stack.header(0.0, FRAME)))
     result = rgbd.stack.do("take the mug").result
-    assert result.error_code == ErrorCode.NO_DEPTH and words in result.error_msg, result.error_msg
+    assert result.error_code == ErrorCode.NO_DEPTH, result.error_msg
+    assert words in result.error_msg and topic in result.error_msg, result.error_msg
     (target,) = result.masks.targets
     assert result.answer.found and target.area_px == 240 and not target.has_geometry
     recorder = rgbd.poses
@@ -185,7 +186,7 @@ def test_calibration(camera: Rgbd, topic: str, fields: dict[str, Any], words: st
     for name, value in fields.items():
         setattr(info, name, value)
     camera.send(topic, info)
-    not_lifted(camera, f"{topic}: " if words else "", camera.frame())
+    not_lifted(camera, words, camera.frame(), f"{topic}: " if words else "")
     camera.calibrate()
     lifts(camera)
 
