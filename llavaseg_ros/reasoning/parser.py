@@ -169,7 +169,7 @@ def _from_pairs(text: str) -> dict[str, str]:
 
 
 def _strip(value: str) -> str:
-    value = value.strip().strip("`*{}").strip().rstrip(",;").strip()
+    value = value.strip().rstrip(",;").strip().strip("`*{}").strip().rstrip(",;").strip()
     for quote in ('"', "'"):
         if value.startswith(quote):
             value = value[1:]

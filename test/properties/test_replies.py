@@ -61,7 +61,8 @@ def written(draw: st.DrawFn) -> tuple[Fields, str]:
     elif shape == 2:
         body = "; ".join(f"{key}{colon}{value}" for key, value in pairs)
     elif shape == 3:
-        body = "\n".join(f"- **{key}**{colon}`{value}`" for key, value in pairs)
+        comma = draw(st.sampled_from(["", ",", ";"]))
+        body = "\n".join(f"- **{key}**{colon}`{value}`{comma}" for key, value in pairs)
     elif shape == 4:
         body = "{" + ", ".join(f'"{key}"{colon}"{value}"' for key, value in pairs)  # cut off before the end
     else:
@@ -236,6 +237,23 @@ def test_only_so_much_of_a_reply_is_read() -> None:
     for parse in (parse_fields, parse_targets):
         with pytest.raises(BadReply):
             parse(" " * 20_000 + last)
+
+
+def test_a_value_is_cut_where_reading_ends_and_braces_may_be_doubled() -> None:
+    assert parse_fields("\n" * (20_000 - len("target: mu")) + "target: mug").target == "mu"
+    assert parse_fields('{{"target": "mug", "found": true}}') == Fields("mug", True)
+
+
+def test_only_decoration_is_taken_off_a_value() -> None:
+    fields = parse_fields("target: `*X*`,;\ncolor: {X,}\nshape: 'X'\nanswer: X...")
+    assert (fields.target, fields.color, fields.shape, fields.answer) == ("X", "X", "X", "X...")
+
+
+@pytest.mark.parametrize(("length", "shown"), [(200, repr("?" * 200)), (201, repr("?" * 200 + "..."))])
+def test_a_message_shows_the_start_of_the_reply(length: int, shown: str) -> None:
+    with pytest.raises(BadReply) as caught:
+        parse_fields("?" * length)
+    assert str(caught.value).endswith(f"in the reply {shown}")
 
 
 @pytest.mark.parametrize(

@@ -183,4 +183,5 @@ def test_a_frame_wakes_whoever_waits() -> None:
 
 
 def test_a_stamp_is_written_as_ros_writes_it() -> None:
+    assert NS == 1_000_000_000
     assert stamp_text(12 * NS + 345) == "12.000000345" and stamp_text(0) == "0.000000000"
