@@ -11,8 +11,10 @@ from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Header
 
+from llavaseg_ros.checks import MAX_POINTS
 from llavaseg_ros.errors import BadRequest, ErrorCode, LLaVASegError
 from llavaseg_ros.msg import Answer, TargetMask, TargetMaskArray
+from llavaseg_ros.reasoning.guard import printable
 from llavaseg_ros.ros.convert import mask_to_image
 from llavaseg_ros.types import Attributes, Result, Segment
 
@@ -174,8 +176,12 @@ def answer(
 def prompt_arrays(request: Any) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """Points [N, 2] xy px, labels [N] and box [4] xyxy px of a `SegmentAtPrompt` request; None where there are none.
 
-    Whether they make sense, and lie inside the image, is checked by the core. Raises BadRequest for half a box.
+    Whether they make sense, and lie inside the image, is checked by the core. Raises BadRequest for too many, and for
+    half a box.
     """
+    for name, values in (("points", request.points), ("labels", request.labels)):
+        if len(values) > MAX_POINTS:
+            raise BadRequest(f"{name}: got {len(values)}, expected at most {MAX_POINTS}")
     points = np.array([[p.x, p.y] for p in request.points], np.float32) if request.points else None
     labels = np.array(list(request.labels), np.int64) if len(request.labels) else None
     box = request.box
@@ -204,5 +210,8 @@ def stamp_ns(stamp: Time) -> int:
 
 
 def clean(text: str) -> str:
-    """A text that a ROS string can carry: valid UTF-8, without NUL."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "")
+    """A text that a ROS string can carry, and a terminal can show: valid UTF-8, no control or invisible characters.
+
+    Whoever echoes a topic must not have the terminal told things by a text from elsewhere.
+    """
+    return printable(text[: 4 * MAX_TEXT_LENGTH].encode("utf-8", "replace").decode("utf-8"))
