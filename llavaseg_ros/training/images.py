@@ -118,11 +118,21 @@ def turned(rgb: np.ndarray, rng: random.Random) -> np.ndarray:
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
 
 
+def stacked(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    """uint8 [H, W, 3] RGB each -> uint8 [B, H, W, 3]."""
+    return torch.from_numpy(np.stack(pictures))
+
+
+def normalised(pictures: torch.Tensor) -> torch.Tensor:
+    """uint8 [B, H, W, 3] RGB -> float [B, 3, H, W], normalised, on the same device."""
+    pixels = pictures.permute(0, 3, 1, 2).float()
+    mean, std = (pixels.new_tensor(v).view(3, 1, 1) for v in (PIXEL_MEAN, PIXEL_STD))
+    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
 def to_batch(pictures: Sequence[np.ndarray]) -> torch.Tensor:
     """uint8 [H, W, 3] RGB each -> float [B, 3, H, W], normalised."""
-    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()
-    mean, std = torch.tensor(PIXEL_MEAN).view(3, 1, 1), torch.tensor(PIXEL_STD).view(3, 1, 1)
-    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
+    return normalised(stacked(pictures))
 
 
 def collate(samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -10,12 +11,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
+from llavaseg_ros.training.ahead import ahead
+
 Metrics = dict[str, float]
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,12 @@ class LoopConfig:
     validate_every: int = 1000
     bf16: bool = True
     muon: bool = False
+
+
+def add_machine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where a stage computes."""
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--workers", type=int, default=0, help="processes that read and draw while the model computes")
 
 
 def learning_rate(step: int, config: LoopConfig) -> float:
@@ -67,15 +78,19 @@ def fit(
     name: str,
     out: Path,
     model: nn.Module,
-    step_loss: Callable[[random.Random], tuple[torch.Tensor, Metrics]],
+    draw: Callable[[random.Random], Batch],
+    loss_of: Callable[[Batch], tuple[torch.Tensor, Metrics]],
     config: LoopConfig,
     validate: Callable[[], Metrics] | None = None,
+    *,
+    workers: int = 0,
 ) -> None:
-    """Train `model` in place until `config.steps`.
+    """Train `model` in place until `config.steps`, on the device where it is.
 
-    step_loss(rng) draws a batch with rng and returns the loss and what to log; rng depends on seed and step alone, so
-    a resumed run sees the batches that an unbroken one would have seen. Files in `out`: NAME.pt (model, optimiser and
-    step, replaced atomically), NAME.jsonl (a line every 20 steps and one a validation).
+    draw(rng) makes a batch; rng depends on seed and step alone, so a resumed run sees the batches that an unbroken one
+    would have seen. With workers, so many processes draw ahead of the model (see `ahead`). loss_of(batch) returns the
+    loss and what to log. Files in `out`: NAME.pt (model, optimiser and step, replaced atomically), NAME.jsonl (a line
+    every 20 steps and one a validation).
     """
     out.mkdir(parents=True, exist_ok=True)
     device = next(model.parameters()).device
@@ -104,11 +119,13 @@ def fit(
     seen: dict[str, list[float]] = {}  # since the last line of the log; not every step has every metric
     began = time.monotonic()
     with tqdm(total=config.steps, initial=start, desc=name, unit="step", mininterval=5.0) as bar:
-        for step in range(start, config.steps):
+        steps = range(start, config.steps)
+        batches = ahead(lambda step: draw(random.Random(f"{config.seed}/{step}")), steps, workers)
+        for step, batch in zip(steps, batches, strict=True):
             for group in (g for optimizer in optimizers for g in optimizer.param_groups):
                 group["lr"] = learning_rate(step, config)
             with torch.autocast(device.type, torch.bfloat16, enabled=config.bf16):
-                loss, metrics = step_loss(random.Random(f"{config.seed}/{step}"))
+                loss, metrics = loss_of(batch)
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -10,6 +10,7 @@ import argparse
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from torch.nn import functional as F
 from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedTokenizerFast
 
 from llavaseg_ros.bundle import read_bundle
+from llavaseg_ros.device import select_device
 from llavaseg_ros.reasoning.processor import load_processor
 from llavaseg_ros.segmentation.text_encoder import TextEncoder
 from llavaseg_ros.training.images import SceneSet
 from llavaseg_ros.training.language import Phrasing, corpus, dialogue_turns, fast_turn, make_dialogues, quiz_turns
 from llavaseg_ros.training.language.words import with_strange_words
 from llavaseg_ros.training.llava import build_llava, build_processor, build_tower, start_from_words, token_id
-from llavaseg_ros.training.loop import LoopConfig, Metrics, fit
+from llavaseg_ros.training.loop import LoopConfig, Metrics, add_machine_arguments, fit
 from llavaseg_ros.training.object_tokens import kept_photographs, kept_tokens, renamed_record, swap_names
 from llavaseg_ros.training.photographs import PhotographSet
 from llavaseg_ros.training.sam import load_pretrained
@@ -117,6 +119,17 @@ class Drawn:
     renamed: tuple[str, str] | None
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """A batch of conversations. index: long [B]. renamed: as in `Drawn`. ids: long [B, L], learned: bool [B, L], see
+    `batch_ids`."""
+
+    index: torch.Tensor
+    renamed: list[tuple[str, str] | None]
+    ids: torch.Tensor
+    learned: torch.Tensor
+
+
 @dataclass
 class Talk:
     """Draws training conversations about records of scenes and photographs.
@@ -200,6 +213,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--words", type=int, default=15000, help="common English words that are one token")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
+    add_machine_arguments(parser)
 
 
 def load_tokenizer(run_folder: Path, text: TextEncoder, words: int) -> PreTrainedTokenizerFast:
@@ -228,11 +242,16 @@ def run(args: argparse.Namespace) -> None:
         tokenizer = processor.tokenizer
     else:
         llava, tokenizer = new_llava(args)
+    device = select_device(args.device)
+    llava.to(device)  # type: ignore[arg-type]  # transformers' decorator hides the signature
     tower = llava.model.vision_tower
     encoder = Encoder(tokenizer, tower.config.num_tokens)
     side, names = tower.config.image_size, tower.config.label_names
     sets = {"train": SceneSet(args.data, side)} | ({"val": SceneSet(args.val, side, limit=300)} if args.val else {})
-    tokens = {name: kept_tokens(tower, data, args.run / f"tokens_{name}.safetensors") for name, data in sets.items()}
+    tokens = {
+        name: kept_tokens(tower, data, args.run / f"tokens_{name}.safetensors", args.workers)
+        for name, data in sets.items()
+    }
     records = {name: data.scenes for name, data in sets.items()}
     if args.photographs:
         photographs = PhotographSet(args.photographs, "train")
@@ -240,15 +259,19 @@ def run(args: argparse.Namespace) -> None:
         tokens["train"], records["train"] = torch.cat([tokens["train"], seen]), records["train"] + spoken
     spare = tuple(n for n in names if n not in load_catalog().categories) if args.photographs else ()
 
+    tokens = {name: rows.to(device) for name, rows in tokens.items()}
     model = Learned(llava)
 
-    def loss_of(name: str, drawn: list[Drawn]) -> tuple[torch.Tensor, Metrics]:
-        batch = batch_ids([encoder(d.turns) for d in drawn], tokenizer.pad_token_id)
-        image = tokens[name][[d.index for d in drawn]].float()
-        for row, pair in zip(image, (d.renamed for d in drawn), strict=True):
+    def encoded(drawn: list[Drawn]) -> Encoded:
+        ids, learned = batch_ids([encoder(d.turns) for d in drawn], tokenizer.pad_token_id)
+        return Encoded(torch.tensor([d.index for d in drawn]), [d.renamed for d in drawn], ids, learned)
+
+    def loss_of(name: str, batch: Encoded) -> tuple[torch.Tensor, Metrics]:
+        image = tokens[name][batch.index.to(device)].float()
+        for row, pair in zip(image, batch.renamed, strict=True):
             if pair is not None:
                 swap_names(row, pair, tower.config)
-        return language_loss(llava, image, *batch)
+        return language_loss(llava, image, batch.ids.to(device), batch.learned.to(device))
 
     def part(name: str, steps: int, draw: Draw, checks: dict[str, Draw]) -> None:
         """One part of the training; checks: how to draw validation conversations, by their name in the log."""
@@ -257,14 +280,16 @@ def run(args: argparse.Namespace) -> None:
             out: Metrics = {}
             for check, draw_check in checks.items():
                 val_talk = Talk(records["val"], fast=float(check == "fast"))
-                loss, metrics = loss_of("val", [draw_check(val_talk, random.Random(i)) for i in range(VALIDATED)])
+                drawn = [draw_check(val_talk, random.Random(i)) for i in range(VALIDATED)]
+                loss, metrics = loss_of("val", encoded(drawn))
                 out |= {f"{k}_{check}": v for k, v in {"loss": loss.item(), **metrics}.items()}
             return out
 
         talk = Talk(records["train"], spare, args.fast)
         config = LoopConfig(steps=steps, lr=args.lr, seed=args.seed, muon=True, validate_every=500)
-        step_loss = lambda rng: loss_of("train", [draw(talk, rng) for _ in range(args.batch)])  # noqa: E731
-        fit(name, args.run, model, step_loss, config, validate if args.val else None)
+        draw_batch = lambda rng: encoded([draw(talk, rng) for _ in range(args.batch)])  # noqa: E731
+        train_loss = partial(loss_of, "train")
+        fit(name, args.run, model, draw_batch, train_loss, config, validate if args.val else None, workers=args.workers)
 
     if not args.from_bundle:
         part("quiz", args.quiz_steps, Talk.quiz, {"quiz": Talk.quiz})

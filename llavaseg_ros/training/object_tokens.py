@@ -15,7 +15,8 @@ from tqdm import tqdm
 from llavaseg_ros.images import read_rgb
 from llavaseg_ros.reasoning.object_tower import ASPECT, ObjectTower, ObjectTowerConfig
 from llavaseg_ros.segmentation.preprocess import fit_to
-from llavaseg_ros.training.images import SceneSet, collate, laid_in, to_batch
+from llavaseg_ros.training.ahead import ahead
+from llavaseg_ros.training.images import SceneSet, laid_in, normalised, stacked, to_batch
 from llavaseg_ros.training.photographs import Photograph, PhotographSet
 
 SURE = 0.5  # of a name, for a photograph to be spoken about
@@ -28,30 +29,37 @@ def _eye_runs_on(pixels: torch.Tensor) -> torch.autocast:
 
 
 @torch.no_grad()
-def tower_tokens(tower: ObjectTower, data: SceneSet) -> torch.Tensor:
-    """float16 [scenes, num_tokens, hidden_size]."""
+def tower_tokens(tower: ObjectTower, data: SceneSet, workers: int = 0) -> torch.Tensor:
+    """float16 [scenes, num_tokens, hidden_size], on the CPU. workers: processes that read the pictures."""
     rows = []
-    for i in tqdm(range(0, len(data), 8), desc="object tokens", unit="batch", mininterval=5.0):
-        pixels, extent = collate([data[j] for j in range(i, min(i + 8, len(data)))])
+
+    def read(first: int) -> tuple[torch.Tensor, torch.Tensor]:
+        samples = [data[i] for i in range(first, min(first + 8, len(data)))]
+        return stacked([s.rgb for s in samples]), torch.tensor([s.extent for s in samples])
+
+    batches = range(0, len(data), 8)
+    read_ahead = ahead(read, batches, workers)
+    for pictures, extent in tqdm(read_ahead, "object tokens", len(batches), unit="batch", mininterval=5.0):
+        pixels = normalised(pictures.to(tower.device))
         with _eye_runs_on(pixels):
-            rows.append(tower.tokens(pixels, extent).half())
+            rows.append(tower.tokens(pixels, extent.to(tower.device)).half().cpu())
     return torch.cat(rows)
 
 
 def made_from(tower: ObjectTower, pictures: list[str]) -> str:
     """Changes when the tower or the pictures have changed."""
-    weights = hashlib.sha256(b"".join(p.numpy().tobytes() for p in tower.state_dict().values()))
+    weights = hashlib.sha256(b"".join(p.cpu().numpy().tobytes() for p in tower.state_dict().values()))
     return hashlib.sha256(weights.digest() + "".join([*pictures, tower.config.to_json_string()]).encode()).hexdigest()
 
 
-def kept_tokens(tower: ObjectTower, data: SceneSet, path: Path) -> torch.Tensor:
+def kept_tokens(tower: ObjectTower, data: SceneSet, path: Path, workers: int = 0) -> torch.Tensor:
     """`tower_tokens`, kept in `path` for the next start."""
     origin = made_from(tower, [str(folder / scene["image"]) for folder, scene in data.rows])
     if path.exists():
         with safe_open(path, "pt") as file:
             if (file.metadata() or {}).get("made_from") == origin:
                 return file.get_tensor("tokens")
-    tokens = tower_tokens(tower, data)
+    tokens = tower_tokens(tower, data, workers)
     save_file({"tokens": tokens}, path, {"made_from": origin})
     return tokens
 
@@ -99,9 +107,9 @@ def kept_photographs(
     for row in tqdm(photographs.rows, desc="photographs", unit="picture", mininterval=5.0):
         rgb = read_rgb(photographs.folder / row.image)
         fit = fit_to(rgb.shape[0], rgb.shape[1], tower.config.image_size, 32)
-        pixels = to_batch([laid_in(rgb, fit)])
+        pixels = to_batch([laid_in(rgb, fit)]).to(tower.device)
         with _eye_runs_on(pixels):
-            seen = tower.tokens(pixels, torch.tensor([fit.extent])).float()
+            seen = tower.tokens(pixels, torch.tensor([fit.extent], device=tower.device)).float().cpu()
         record = photograph_record(seen[0], row, tower)
         if record is not None:
             tokens.append(seen.half())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,15 @@ class Photograph:
     color: str
 
 
+Tile = tuple[tuple[int, int, int, int], Photograph]
+
+
 @dataclass(frozen=True)
 class Mosaic:
     """rgb: uint8 [H, W, 3]. tiles: x0, y0, x1, y1 in pixels, and what is in each."""
 
     rgb: np.ndarray
-    tiles: list[tuple[tuple[int, int, int, int], Photograph]]
+    tiles: list[Tile]
 
 
 class PhotographSet:
@@ -89,20 +93,21 @@ def _cut(rgb: np.ndarray, height: int, width: int, rng: random.Random) -> np.nda
 
 def naming_loss(
     maps: tuple[torch.Tensor, ...],
-    mosaics: list[Mosaic],
+    mosaics: Sequence[list[Tile]],
+    stride: float,
     label_index: dict[str, int],
     color_index: dict[str, int],
 ) -> tuple[torch.Tensor, float]:
     """Loss of the object head on mosaics, and the accuracy of its name at the best centre of each tile.
 
     maps: centre, label and color logits, [B, 1, h, w], [B, labels, h, w] and [B, colors, h, w], and more that is not
-    used. The place is latent: the probability of a word is its mean over the tile, weighted by the head's own centres.
+    used. mosaics: the tiles of each. stride: pixels of a mosaic a cell. The place is latent: the probability of a word
+    is its mean over the tile, weighted by the head's own centres.
     """
     centre, label, color = (m.float() for m in maps[:3])
-    stride = mosaics[0].rgb.shape[1] / label.shape[-1]
     losses, right = [], 0
-    for k, mosaic in enumerate(mosaics):
-        for (x0, y0, x1, y1), photograph in mosaic.tiles:
+    for k, tiles in enumerate(mosaics):
+        for (x0, y0, x1, y1), photograph in tiles:
             dx, dy = MARGIN * (x1 - x0), MARGIN * (y1 - y0)
             rows = slice(round((y0 + dy) / stride), round((y1 - dy) / stride))
             columns = slice(round((x0 + dx) / stride), round((x1 - dx) / stride))

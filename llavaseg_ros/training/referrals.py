@@ -8,7 +8,8 @@ from typing import Any
 
 from llavaseg_ros.places import LOCATIONS, location_name
 from llavaseg_ros.training.images import Sample
-from llavaseg_ros.training.language.photographs import shape_of
+from llavaseg_ros.training.language.photographs import load_photographs, shape_of
+from llavaseg_ros.training.photographs import Mosaic
 from llavaseg_ros.training.scenes.catalog import load_catalog
 from llavaseg_ros.types import Attributes
 
@@ -96,6 +97,24 @@ def misread(referral: Referral, item: dict[str, Any], scene: dict[str, Any], see
     target = f"{color} {name}" if referral.target != item["category"] else name
     shape = shape_of(name) if words.shape else ""
     return Referral(referral.object_id, target, replace(words, color=color if words.color else "", shape=shape))
+
+
+def draw_named(mosaic: Mosaic, rng: random.Random, *, absent: bool) -> Referral:
+    """Words for a photograph of a mosaic, by the number of its tile; absent: for none of them."""
+    there = {photograph.word for _, photograph in mosaic.tiles}
+    if absent:
+        words = load_photographs()
+        word = rng.choice(sorted({*words.names.values(), *load_catalog().categories} - there))
+        color = rng.choice(words.colors.get(word) or load_catalog().categories[word].colors)
+        number, place = None, rng.choice(rng.choice(LOCATIONS))
+    else:
+        number = rng.randrange(len(mosaic.tiles)) + 1
+        (x0, y0, x1, y1), photograph = mosaic.tiles[number - 1]
+        word, color = photograph.word, photograph.color
+        place = location_name((x0 + x1) / 2, (y0 + y1) / 2, mosaic.rgb.shape[1], mosaic.rgb.shape[0])
+    said = color if rng.random() < 0.7 else ""
+    shape = shape_of(word) if rng.random() < 0.75 else ""
+    return Referral(number, f"{said} {word}".strip(), Attributes(said, shape, place if rng.random() < 0.6 else ""))
 
 
 def draw_absent(sample: Sample, rng: random.Random) -> Referral:

@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import argparse
 import random
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
+from llavaseg_ros.bundle import read_bundle
+from llavaseg_ros.device import select_device
 from llavaseg_ros.reasoning.object_tower import ObjectHead
 from llavaseg_ros.segmentation.sam import decode_masks
+from llavaseg_ros.segmentation.segmenter import SMALL_SAM_FILE
 from llavaseg_ros.segmentation.small_sam import SmallSamConfig, build_small_sam
-from llavaseg_ros.training.images import IDS_STRIDE, Sample, SceneSet, to_batch
+from llavaseg_ros.training.images import IDS_STRIDE, Sample, SceneSet, normalised, stacked
 from llavaseg_ros.training.language.photographs import load_photographs
-from llavaseg_ros.training.loop import LoopConfig, Metrics, fit
+from llavaseg_ros.training.loop import LoopConfig, Metrics, add_machine_arguments, fit
 from llavaseg_ros.training.losses import centre_loss, dice_loss, mask_bce
-from llavaseg_ros.training.photographs import Mosaic, PhotographSet, naming_loss
+from llavaseg_ros.training.photographs import Mosaic, PhotographSet, Tile, naming_loss
 from llavaseg_ros.training.scenes.catalog import load_catalog
 
 MIN_PIXELS = 12  # of the half-resolution id map; less of an object is not to be seen
@@ -128,10 +133,10 @@ def dense_targets(sample: Sample) -> dict[str, torch.Tensor]:
     return out
 
 
-def head_loss(maps: tuple[torch.Tensor, ...], targets: list[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, Metrics]:
-    """Loss of the object head on a batch, and the accuracy of name and color at the object centres."""
+def head_loss(maps: tuple[torch.Tensor, ...], t: dict[str, torch.Tensor]) -> tuple[torch.Tensor, Metrics]:
+    """Loss of the object head on a batch, and the accuracy of name and color at the object centres. t: the targets of
+    `dense_targets`, stacked."""
     centre, label, color, box = (m.float() for m in maps)
-    t = {k: torch.stack([d[k] for d in targets]) for k in targets[0]}
     heat = centre_loss(centre.squeeze(1), t["heat"])
     on = t["label"] >= 0
     weight = t["weight"][on] / t["weight"][on].sum().clamp(min=1e-6)
@@ -150,13 +155,13 @@ def head_loss(maps: tuple[torch.Tensor, ...], targets: list[dict[str, torch.Tens
 
 
 def draw_prompts(samples: list[Sample], per_image: int, rng: random.Random) -> tuple[torch.Tensor, ...] | None:
-    """image index [N], points [N, 2, 2], labels [N, 2], masks [N, h, w] for up to per_image objects an image."""
+    """image index [N], points [N, 2, 2], labels [N, 2], masks, bool [N, h, w], for up to per_image objects an image."""
     rows = []
     for k, sample in enumerate(samples):
         ids = [o["id"] for o in sample.scene["objects"] if int((sample.ids == o["id"]).sum()) >= 20]
         for i in rng.sample(ids, min(per_image, len(ids))):
             mask = sample.ids == i
-            rows.append((torch.tensor(k), *draw_prompt(mask, rng), mask.float()))
+            rows.append((torch.tensor(k), *draw_prompt(mask, rng), mask))
     return tuple(torch.stack(column) for column in zip(*rows, strict=True)) if rows else None
 
 
@@ -167,24 +172,49 @@ def mask_iou(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     return torch.where(union > 0, (a & b).flatten(1).sum(1) / union.clamp(min=1), 1.0)
 
 
-def batch_loss(
-    model: Pretrained, samples: list[Sample], mosaics: list[Mosaic], per_image: int, rng: random.Random
-) -> tuple[torch.Tensor, Metrics]:
-    """The whole loss of the stage on a batch of scenes and mosaics of photographs, all of one size."""
-    pixels = to_batch([s.rgb for s in samples] + [m.rgb for m in mosaics])
-    level = model.sam.image_encoder(pixels)
-    maps = model.head(level)
-    loss, metrics = head_loss(tuple(m[: len(samples)] for m in maps), [dense_targets(s) for s in samples])
-    if mosaics:
-        naming, metrics["photo_acc"] = naming_loss(tuple(m[len(samples) :] for m in maps), mosaics, *vocabulary())
+@dataclass(frozen=True)
+class Drawn:
+    """A batch of scenes, and mosaics of photographs after them, all of one size.
+
+    pixels: uint8 [B, H, W, 3] RGB. targets: of the object head, stacked over the scenes. tiles: those of each mosaic.
+    prompts: see `draw_prompts`.
+    """
+
+    pixels: torch.Tensor
+    targets: dict[str, torch.Tensor]
+    tiles: list[list[Tile]]
+    prompts: tuple[torch.Tensor, ...] | None
+
+
+def make_batch(samples: list[Sample], mosaics: list[Mosaic], per_image: int, rng: random.Random) -> Drawn:
+    """per_image: masks a scene; 0: none, which saves half of the time."""
+    targets = [dense_targets(s) for s in samples]
+    return Drawn(
+        stacked([s.rgb for s in samples] + [m.rgb for m in mosaics]),
+        {k: torch.stack([t[k] for t in targets]) for k in targets[0]},
+        [m.tiles for m in mosaics],
+        draw_prompts(samples, per_image, rng) if per_image else None,
+    )
+
+
+def batch_loss(model: Pretrained, batch: Drawn) -> tuple[torch.Tensor, Metrics]:
+    """The whole loss of the stage on a batch."""
+    device = next(model.parameters()).device
+    level = model.sam.image_encoder(normalised(batch.pixels.to(device)))
+    maps, scenes = model.head(level), len(batch.pixels) - len(batch.tiles)
+    targets = {k: v.to(device) for k, v in batch.targets.items()}
+    loss, metrics = head_loss(tuple(m[:scenes] for m in maps), targets)
+    if batch.tiles:
+        stride = batch.pixels.shape[2] / level.shape[-1]
+        of_mosaics = tuple(m[scenes:] for m in maps)
+        naming, metrics["photo_acc"] = naming_loss(of_mosaics, batch.tiles, stride, *vocabulary())
         loss = loss + 0.5 * naming
-    prompts = draw_prompts(samples, per_image, rng) if per_image else None
-    if prompts is not None:
-        index, points, labels, masks = prompts
+    if batch.prompts is not None:
+        index, points, labels, masks = (part.to(device) for part in batch.prompts)
         sparse, dense = model.sam.prompt_encoder(points=(points, labels), boxes=None, masks=None)
         dense = dense[..., : level.shape[-2], : level.shape[-1]]
         logits, quality = decode_masks(model.sam, level[index], sparse, dense, all_masks=True)
-        logits, quality = logits.float(), quality.float()
+        logits, quality, masks = logits.float(), quality.float(), masks.float()
         iou = mask_iou(logits[:, 0].detach(), masks)
         for k in range(logits.shape[1]):
             loss = (
@@ -206,17 +236,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--small-share", type=float, default=0.5, help="share of the steps on smaller pictures")
-    parser.add_argument("--batch", type=int, default=8, help="scenes a step, a mosaic of photographs among them")
+    parser.add_argument("--batch", type=int, default=8, help="pictures a step; one in eight is a mosaic of photographs")
     parser.add_argument("--prompts", type=int, default=2, help="masks a scene and step")
     parser.add_argument("--prompt-share", type=float, default=1.0, help="share of the steps that train masks")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--from-bundle", type=Path, help="begin with the eye, SAM and object head of this bundle")
+    parser.add_argument(
+        "--whole", action="store_true", help="train the backbone's depthwise filters too; slow on a CPU, not on a GPU"
+    )
+    add_machine_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Train until args.steps; resumes from args.out."""
     torch.manual_seed(args.seed)
-    model = Pretrained()
+    model = bundle_pretrained(args.from_bundle) if args.from_bundle else Pretrained()
+    model.to(select_device(args.device))
+    if args.whole:
+        model.sam.image_encoder.eye.late.requires_grad_(True)
     model.sam.image_encoder.to(memory_format=torch.channels_last)
     side = model.config.eye.img_size
     photographs = {s: PhotographSet(args.photographs, s) for s in ("train", "val")} if args.photographs else {}
@@ -224,15 +262,17 @@ def run(args: argparse.Namespace) -> None:
     small = SceneSet(args.data, SMALL_SIDE)
     val = SceneSet(args.val, side, limit=200) if args.val else None
 
+    of_photographs = max(1, args.batch // 8) if photographs else 0
+
     def mosaics(split: str, sample: Sample, rng: random.Random) -> list[Mosaic]:
         height, width = sample.rgb.shape[:2]
-        return [photographs[split].mosaic(height, width, rng)] if photographs else []
+        return [photographs[split].mosaic(height, width, rng) for _ in range(of_photographs)]
 
-    def step_loss(rng: random.Random) -> tuple[torch.Tensor, Metrics]:
+    def draw(rng: random.Random) -> Drawn:
         scenes = small if rng.random() < args.small_share else data
         prompts = args.prompts if rng.random() < args.prompt_share else 0
-        samples = [scenes.read(rng.randrange(len(scenes)), rng) for _ in range(args.batch - bool(photographs))]
-        return batch_loss(model, samples, mosaics("train", samples[0], rng), prompts, rng)
+        samples = [scenes.read(rng.randrange(len(scenes)), rng) for _ in range(args.batch - of_photographs)]
+        return make_batch(samples, mosaics("train", samples[0], rng), prompts, rng)
 
     def validate() -> Metrics:
         assert val is not None
@@ -240,11 +280,21 @@ def run(args: argparse.Namespace) -> None:
         rows = []
         for i in range(0, len(val), 8):
             samples = [val[j] for j in range(i, min(i + 8, len(val)))]
-            rows.append(batch_loss(model, samples, mosaics("val", samples[0], rng), 2, rng)[1])
+            rows.append(batch_loss(model, make_batch(samples, mosaics("val", samples[0], rng), 2, rng))[1])
         return {k: sum(r.get(k, 0.0) for r in rows) / len(rows) for k in rows[0]}
 
     config = LoopConfig(steps=args.steps, lr=args.lr, seed=args.seed, validate_every=500)
-    fit("sam", args.out, model, step_loss, config, validate if val else None)
+    loss_of = lambda batch: batch_loss(model, batch)  # noqa: E731
+    fit("sam", args.out, model, draw, loss_of, config, validate if val else None, workers=args.workers)
+
+
+def bundle_pretrained(bundle: Path) -> Pretrained:
+    """The eye, SAM and object head of a bundle of the default sizes, float32. Raises BundleError if it is not whole."""
+    parts, model = read_bundle(bundle), Pretrained()
+    model.sam.load_state_dict({k: v.float() for k, v in load_file(parts.segmenter / SMALL_SAM_FILE).items()})
+    language, prefix = load_file(parts.mllm / "model.safetensors"), "vision_tower.head."
+    model.head.load_state_dict({k.split(prefix)[1]: v.float() for k, v in language.items() if prefix in k})
+    return model
 
 
 def load_pretrained(run_folder: Path) -> Pretrained:

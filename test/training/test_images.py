@@ -99,8 +99,8 @@ def test_mosaics_show_named_photographs_and_the_right_name_costs_less(tmp_path: 
         for (x0, y0, x1, y1), photograph in mosaic.tiles:
             label[0, index[photograph.word], y0 // 8 : y1 // 8, x0 // 8 : x1 // 8] = 9.0
         maps = (torch.zeros(1, 1, 48, 64), label, torch.zeros(1, len(colors), 48, 64))
-        good, accuracy = naming_loss(maps, [mosaic], index, colors)
-        bad, _ = naming_loss((maps[0], label.roll(1, dims=1), maps[2]), [mosaic], index, colors)
+        good, accuracy = naming_loss(maps, [mosaic.tiles], 8, index, colors)
+        bad, _ = naming_loss((maps[0], label.roll(1, dims=1), maps[2]), [mosaic.tiles], 8, index, colors)
         assert accuracy == 1.0 and bad > good + 4
     assert layouts == {1, 2, 4, 6}
 

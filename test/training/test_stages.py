@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 from torch import nn
 
 pytest.importorskip("llavaseg_ros.training.scenes.gl", exc_type=ImportError)
@@ -18,8 +20,9 @@ from llavaseg_ros.errors import LLaVASegError  # noqa: E402
 from llavaseg_ros.images import read_rgb  # noqa: E402
 from llavaseg_ros.reasoning import object_tower  # noqa: E402
 from llavaseg_ros.reasoning.object_tower import ObjectTowerConfig  # noqa: E402
+from llavaseg_ros.segmentation.segmenter import ADAPTERS_FILE  # noqa: E402
 from llavaseg_ros.segmentation.text_encoder import TextEncoder  # noqa: E402
-from llavaseg_ros.training import default, mllm  # noqa: E402
+from llavaseg_ros.training import adapters, default, mllm, sam  # noqa: E402
 from llavaseg_ros.training.export import export_from_bundle  # noqa: E402
 from llavaseg_ros.training.images import SceneSet, collate  # noqa: E402
 from llavaseg_ros.training.language import random_scene  # noqa: E402
@@ -27,7 +30,8 @@ from llavaseg_ros.training.language.dialogue import FAST_SUFFIX  # noqa: E402
 from llavaseg_ros.training.llava import start_from_words, word_vector  # noqa: E402
 from llavaseg_ros.training.loop import LoopConfig, fit, learning_rate  # noqa: E402
 from llavaseg_ros.training.object_tokens import swap_names, tower_tokens  # noqa: E402
-from llavaseg_ros.training.referrals import Referral, draw_absent, draw_present, misread  # noqa: E402
+from llavaseg_ros.training.photographs import Mosaic, Photograph  # noqa: E402
+from llavaseg_ros.training.referrals import Referral, draw_absent, draw_named, draw_present, misread  # noqa: E402
 from llavaseg_ros.training.sam import dense_targets, draw_prompt, vocabulary  # noqa: E402
 from llavaseg_ros.training.tokenizer import word_embeddings  # noqa: E402
 from llavaseg_ros.types import Attributes  # noqa: E402
@@ -102,6 +106,54 @@ def test_a_bundle_takes_over_what_went_on_from_it(trained: Path, went_on: Path, 
         torch.testing.assert_close(value, mllm.Learned(trained_on).state_dict()[name].half().float(), atol=0, rtol=0)
 
 
+def test_eye_and_sam_go_on_from_a_bundle(trained: Path) -> None:
+    begun, run = sam.bundle_pretrained(trained / "bundle"), sam.load_pretrained(trained / "run")
+    for name, value in begun.state_dict().items():
+        torch.testing.assert_close(value.float(), run.state_dict()[name].half().float(), atol=0, rtol=0)
+
+
+def test_adapters_go_on_from_a_bundle_and_presence_sees_photographs(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photographs, run = tmp_path / "photographs", tmp_path / "run"
+    run.mkdir()
+    photographs.mkdir()
+    (run / "sam.pt").symlink_to(trained / "run" / "sam.pt")
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(photographs / "kiwi.png")
+    (photographs / "labels.jsonl").write_text('{"image": "kiwi.png", "name": "kiwi", "split": "train"}\n')
+    given = {"data": [trained / "train"], "run": run, "from_bundle": trained / "bundle", "photographs": photographs}
+    named: list[bool] = []
+    draw = adapters.draw_named
+
+    def watched(mosaic: Mosaic, rng: random.Random, *, absent: bool) -> Referral:
+        named.append(absent)
+        return draw(mosaic, rng, absent=absent)
+
+    monkeypatch.setattr(adapters, "draw_named", watched)
+    sizes = {"steps": 1, "presence_steps": 8, "batch": 2, "targets": 2, "workers": 1}
+    adapters.run(default.stage_arguments(adapters, {**given, **sizes}))
+    assert len(named) == 8 * 2 and set(named) == {True, False}  # a mosaic a step of presence, none while masks train
+    begun = load_file(trained / "bundle" / "segmenter" / ADAPTERS_FILE)
+    now = torch.load(run / "adapters.pt", weights_only=True)["model"]
+    # One step at a rate that has hardly begun to rise; weights of another start would be far off.
+    assert max((begun[name].float() - value).abs().max() for name, value in now.items()) < 1e-3
+
+
+def test_words_for_a_photograph_name_it_or_nothing_of_the_mosaic() -> None:
+    kiwi, lime = Photograph("a.jpg", "kiwi", ""), Photograph("b.jpg", "lime", "green")
+    tiles = [((0, 0, 100, 100), kiwi), ((100, 0, 200, 100), lime)]
+    mosaic = Mosaic(np.zeros((100, 200, 3), np.uint8), tiles)
+    ids = adapters.tiled(mosaic).ids
+    assert ids.shape == (50, 100) and ids[0, 0] == 1 and ids[49, 99] == 2
+    for seed in range(60):
+        present, absent = (draw_named(mosaic, random.Random(seed), absent=gone) for gone in (False, True))
+        assert present.object_id is not None
+        _, photograph = tiles[present.object_id - 1]
+        assert present.target.endswith(photograph.word) and present.attributes.color in ("", photograph.color)
+        assert present.attributes.location in ("", "left" if present.object_id == 1 else "right")
+        assert absent.object_id is None and not absent.target.endswith(("kiwi", "lime"))
+
+
 @pytest.mark.parametrize("fast", [0.0, 1.0])
 def test_the_share_of_fast_replies_is_kept(fast: float) -> None:
     talk = mllm.Talk([random_scene(random.Random(0))], fast=fast)
@@ -125,8 +177,6 @@ def test_token_ids_are_those_of_the_chat_template(trained: Path) -> None:
             {"role": "assistant", "content": [{"type": "text", "text": reply}]},
         ]
     text = processor.apply_chat_template(messages)
-    from PIL import Image
-
     inputs = processor(images=Image.new("RGB", (640, 480)), text=text, return_tensors="pt")
     ids, learned = mllm.Encoder(processor.tokenizer, llava.config.vision_config.num_tokens)(turns)
     assert inputs["input_ids"][0].tolist() == ids
@@ -192,32 +242,32 @@ def test_names_change_places_in_objects_and_in_relations() -> None:
     assert swapped[:, 5].equal(tokens[:, 6]) and swapped[:, 3].equal(tokens[:, 2])
 
 
-@pytest.mark.parametrize("muon", [False, True])
-def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(tmp_path: Path, muon: bool) -> None:
+@pytest.mark.parametrize(("muon", "workers"), [(False, 0), (True, 0), (False, 2)])
+def test_a_killed_run_goes_on_as_if_it_had_not_been_killed(tmp_path: Path, muon: bool, workers: int) -> None:
     config = LoopConfig(steps=10, lr=0.1, warmup=2, save_every=5, bf16=False, muon=muon)
 
-    def train(folder: Path, stops: list[int]) -> torch.Tensor:
+    def train(folder: Path, stops: list[int], workers: int) -> torch.Tensor:
         for stop in stops:
             torch.manual_seed(0)
             model = nn.Linear(3, 1)
 
-            def loss(rng: random.Random, model: nn.Linear = model) -> tuple[torch.Tensor, dict[str, float]]:
-                x = torch.tensor([[rng.random() for _ in range(3)]])
-                return (model(x) - x.sum()).pow(2).mean(), {}
+            def draw(rng: random.Random) -> torch.Tensor:
+                return torch.tensor([[rng.random() for _ in range(3)]])
 
-            def killed(rng: random.Random, calls: list[int] = [0], stop: int = stop, loss=loss):  # noqa: B006
+            def killed(x: torch.Tensor, model: nn.Linear = model, calls: list[int] = [0], stop: int = stop):  # noqa: B006
                 calls[0] += 1
                 if calls[0] > stop:
                     raise KeyboardInterrupt
-                return loss(rng)
+                return (model(x) - x.sum()).pow(2).mean(), {}
 
             try:
-                fit("m", folder, model, killed, config)
+                fit("m", folder, model, draw, killed, config, workers=workers)
             except KeyboardInterrupt:
                 continue
         return model.weight.detach()
 
-    assert torch.equal(train(tmp_path / "once", [99]), train(tmp_path / "twice", [7, 99]))
+    # Drawn ahead or not, the batches are the same.
+    assert torch.equal(train(tmp_path / "once", [99], 0), train(tmp_path / "twice", [7, 99], workers))
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
@@ -301,8 +351,6 @@ def test_a_better_mask_has_a_lower_loss() -> None:
 
 def test_the_tower_sees_in_a_file_what_it_saw_in_training(trained: Path) -> None:
     """Tokens from the processor's pixels and tokens from the training features agree, boxes included."""
-    from PIL import Image
-
     llava, processor = mllm.load_llava(trained / "run", width=192, depth=2)
     tower, data = llava.model.vision_tower, SceneSet(trained / "val", 512)
     image = Image.open(data.rows[0][0] / data.scenes[0]["image"])
