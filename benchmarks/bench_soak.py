@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 import numpy as np
-from soak_growth import LIMITS, as_json, judge, percentiles, sample, shm_files
+from soak_growth import LIMITS, as_json, judge, own_segments, percentiles, sample
 from soak_load import SLOW, Robot, Sent, Visitors
 
 from llavaseg_ros.demo.processes import ros_parameters
@@ -73,7 +73,7 @@ class Soak:
         self._log, self._partial, self._limits = log, partial, limits
         self._every_s = sample_every_s or max(0.5, min(2.0, self.seconds / 240))
         # What is made lazily exists by then; a short run has to make do with less.
-        self.warm_up_s = min(300.0, 0.4 * self.seconds)
+        self.warm_up_s = min(600.0, 0.4 * self.seconds)
         self._samples: list[dict[str, float]] = []
         self._problems: list[str] = []
         self._begun = 0.0
@@ -104,7 +104,7 @@ class Soak:
         robot = Robot(NAMESPACE, self._domain)
         account = Account(NAMESPACE, self._domain)
         visitors = Visitors(NAMESPACE, self._domain)
-        mapped: set[str] = set()
+        segments: set[str] = set()
         try:
             end = time.monotonic() + READY_S
             while not robot.ready():
@@ -118,14 +118,14 @@ class Soak:
             self._load(robot, node, camera, visitors, account)
             visitors.stop()
             end = time.monotonic() + LAST_ANSWERS_S
-            while robot.pending and time.monotonic() < end and node.poll() is None:
+            while len(robot.pending) > robot.lost and time.monotonic() < end and node.poll() is None:
                 robot.spin(0.1)
             robot.spin(0.5)  # a second final answer would come now
-            account.settle()
             if node.poll() is None:
-                mapped = shm_files(node.pid)
+                segments = own_segments(node.pid)
                 node.send_signal(signal.SIGINT)
                 self._end(node)
+            account.finish()
         finally:
             visitors.stop()
             account.close()
@@ -134,9 +134,9 @@ class Soak:
             robot.close()
         camera.kill()
         camera.wait()
-        left = sorted(name for name in mapped if Path(name).exists() and f"_{node.pid}_" in name)
+        left = sorted(name for name in segments if Path(name).exists())
         if left:
-            self._problems.append(f"shared memory left behind: {', '.join(left[:5])}")
+            self._problems.append(f"shared memory left behind: {', '.join(left)}")
         return self._report(robot, visitors, time.monotonic() - self._begun, ended=True)
 
     def _load(
@@ -160,7 +160,7 @@ class Soak:
             if now >= sample_at:
                 self._samples.append({**sample(node.pid, now), "dropped": _dropped(robot), "frames": robot.frames})
                 sample_at = now + self._every_s
-            if now >= settle_at and not robot.pending and now < command_at - QUIET_S:
+            if now >= settle_at and len(robot.pending) <= robot.lost and now < command_at - QUIET_S:
                 robot.spin(QUIET_S)  # for what is on its way to the account
                 account.settle()
                 settle_at = now + SETTLE_EVERY_S
@@ -194,7 +194,9 @@ class Soak:
                     if v.grows
                 ]
         if ended:
-            problems += [f"no final answer to {s.ask.text[:40]!r}" for s in robot.pending[:MOST_TOLD]]
+            # The node's publisher keeps one answer: a busy subscriber may miss the first of two. Counted, not judged.
+            if len(robot.pending) > robot.lost:
+                problems += [f"no final answer to {s.ask.text[:40]!r}" for s in robot.pending[:MOST_TOLD]]
             problems += [f"a final answer too many: {text}" for text in robot.surplus[:MOST_TOLD]]
             problems += _wrong_codes(robot.done)
             problems += [f"a visitor failed: {text}" for text in visitors.failures[:MOST_TOLD]]
@@ -222,6 +224,7 @@ class Soak:
                 "found": sum(s.found for s in robot.done),
                 "codes": dict(Counter(ErrorCode(s.code).name for s in robot.done if s.code is not None)),
                 "goal_results": robot.results,
+                "answers_lost_on_the_way": robot.lost,
             },
             "latency": {
                 name: {"client": percentiles(_worked(part, "latency_s")), "node": percentiles(_worked(part, "node_s"))}

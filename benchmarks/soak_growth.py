@@ -5,8 +5,8 @@ is the Theil-Sen slope (the median of the slopes between all pairs of samples, w
 after a warm-up, times the time that was judged. It counts as none below a limit:
 
 - memory: 12 MB, and 0.1 MB for each minute judged. The allocator's own steps stay below the first (they are about one
-  image large). Over the 25 minutes that a run of half an hour is judged, that is a frame (0.92 MB) lost in 50 commands,
-  or 20 kB lost with each command.
+  image large). Over the 20 minutes that a run of half an hour is judged, that is a frame (0.92 MB) lost in 40 commands,
+  or 23 kB lost with each command.
 - handles, threads and mapped shared-memory files: 2, and one in ten minutes. A participant of DDS that comes or goes
   moves them by that much; one handle lost a command is 30 a minute.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,18 @@ def shm_files(pid: int) -> set[str]:
     """The files in /dev/shm that a process has mapped, under their names there; also those that are deleted since."""
     text = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
     return set(_SHM.findall(text))
+
+
+def own_segments(pid: int) -> set[str]:
+    """The segments of Fast DDS in /dev/shm that a process owns: it holds a lock on the file beside each."""
+    locks = [line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines()]
+    inodes = {lock[5].rpartition(":")[2] for lock in locks if len(lock) > 5 and lock[4] == str(pid)}
+    found = set()
+    for beside in Path("/dev/shm").glob("fast*_*_el"):
+        with suppress(OSError):  # gone meanwhile
+            if "_port" not in beside.name and str(beside.stat().st_ino) in inodes:
+                found.add(str(beside)[: -len("_el")])
+    return found
 
 
 def slope(times: Sequence[float], values: Sequence[float]) -> float:

@@ -136,6 +136,8 @@ class Robot:
         self.done: list[Sent] = []
         self.pending: list[Sent] = []
         self.surplus: list[str] = []
+        self.lost = 0  # answers: gaps in the publisher's numbers
+        self._last_number: int | None = None
         self.results: dict[str, int] = {}
         self.diagnostics: dict[str, str] = {}
         self.worst_level = 0
@@ -200,10 +202,15 @@ class Robot:
     def _on_frame(self, _: CameraInfo) -> None:
         self.frames += 1
 
-    def _on_answer(self, answer: Answer) -> None:
+    def _on_answer(self, answer: Answer, info: Any) -> None:
+        number = info.get("publication_sequence_number")
+        if number is not None and self._last_number is not None:
+            self.lost += max(0, number - self._last_number - 1)
+        self._last_number = number
         if not answer.final:
             return
-        sent = next((s for s in self.pending if answers(answer, s.ask)), None)
+        # The newest: the answer to an older one of the same words may have been lost on the way.
+        sent = next((s for s in reversed(self.pending) if answers(answer, s.ask)), None)
         if sent is None:
             what = f"{answer.command[:40]!r} in {answer.session_id!r}"
             self.surplus.append(f"{what}: {answer.error_code} {answer.error_msg[:80]}")
