@@ -64,6 +64,15 @@ def test_an_error_beside_comes_out_of_the_command_and_leaves_no_image() -> None:
         model.segment("I am thirsty")
 
 
+def test_memory_that_runs_out_beside_is_tried_once_more_and_smaller() -> None:
+    model = beside()
+    smaller = model.segmenter.encode
+    failing(model, MemoryError())
+    model.segmenter.encode_smaller = smaller  # type: ignore[method-assign]
+    model.set_image(IMAGE)
+    assert model.segment("I am thirsty").found and model.made_smaller == 1
+
+
 def test_a_new_frame_does_not_get_the_old_ones_error() -> None:
     model = beside()
     encode = model.segmenter.encode

@@ -141,10 +141,10 @@ def test_levels_of_the_model(make_stack: Any) -> None:
 
     stack = make_stack(None, loader=loader, ready=False)
     stack.observer.wait_connected()
-    stack.send_image()
     tells(stack, STALE, "loading the model")
     gates[0].open.set()
-    assert tells(stack, ERROR, "sam.safetensors")["trust"] == "no"
+    assert tells(stack, ERROR, "sam.safetensors")["trust"] == "no"  # which is worse than that there is no image
+    stack.send_image()
     assert stack.change_state(Transition.TRANSITION_DEACTIVATE)
     assert stack.change_state(Transition.TRANSITION_ACTIVATE)
     tells(stack, OK, "ready")

@@ -383,10 +383,10 @@ def test_polls_are_signs_of_life_until_the_work_is_to_stop(worker: ModelWorker) 
         pass_time(worker, 1.0, WatchLimits(stage_s=5.0))
     assert worker.overruns == 0
     worker.cancel(job, ClientCancel("enough"))  # which it does not heed
-    polled.clear()
-    assert polled.wait(60.0)
-    pass_time(worker, 1.0, WatchLimits())
-    pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
+    for _ in range(14):
+        polled.clear()
+        assert polled.wait(60.0)
+        pass_time(worker, 0.5, WatchLimits(stage_s=5.0))
     assert isinstance(endings.wait(1)["polls"], ClientCancel) and worker.overruns == 1
     release.set()
     wait_until(lambda: worker.stuck == 0)
@@ -436,7 +436,8 @@ def test_three_threads_that_hang_at_once_are_enough() -> None:
     assert worker.stop(60.0)
 
 
-def test_a_load_that_hangs_is_told_and_not_repeated() -> None:
+@pytest.mark.parametrize("late", ["before the next load", "after the next load"])
+def test_a_load_that_hangs_is_told_and_not_repeated(late: str) -> None:
     worker, release, done = ModelWorker(), threading.Event(), []
     worker.recover = lambda why: done.append("recovered")
     worker.load(lambda: release.wait(120.0) and "late", lambda: done.append("done"))
@@ -446,6 +447,10 @@ def test_a_load_that_hangs_is_told_and_not_repeated() -> None:
     assert worker.state is ModelState.LOADING
     pass_time(worker, 101.0, WatchLimits(stage_s=1.0, load_s=100.0))
     assert worker.state is ModelState.ERROR and "LOADING" in worker.error and done == ["done"]
+    if late == "before the next load":
+        release.set()
+        wait_until(lambda: worker.stuck == 0)
+        assert worker.state is ModelState.ERROR
     worker.load(lambda: "new")
     wait_until(lambda: worker.state is ModelState.READY)
     release.set()
