@@ -201,14 +201,14 @@ class LocalMLLM:
 
 
     def _check_ids(self, ids: torch.Tensor) -> None:
-        """Raises BundleError for a token that the model has no row for: on a GPU it would be the end of the process."""
+        """Raises BundleError for a token that the model has no row for: on a GPU it would end the process."""
         rows = getattr(self.model.get_input_embeddings(), "num_embeddings", 0)
-        image = getattr(self.model.config, "image_token_id", None)  # some have one beyond the rows, and never look it up
+        image = getattr(self.model.config, "image_token_id", None)  # some have one beyond the rows
         words = ids if image is None else ids[ids != image]
         if rows and words.numel() and not 0 <= int(words.min()) <= int(words.max()) < rows:
             raise BundleError(
-                f"the tokenizer of {self.name} gives token {int(words.max())}, the model knows {rows}: one of the two is "
-                "damaged, or they do not belong together"
+                f"the tokenizer of {self.name} gives token {int(words.max())}, the model knows {rows}: one of the two "
+                "is damaged, or they do not belong together"
             )
 
 

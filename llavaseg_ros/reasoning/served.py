@@ -114,7 +114,8 @@ class ServedMLLM:
                     error = self._explained(failed.failure, should_cancel)
                     self._settle(failed.failure.state, str(error))
                     self._note(total_s=time.monotonic() - started)
-                    raise error from failed.__cause__
+                    # Not from its cause: that quotes the server, who may have quoted the key, and ends up in a log.
+                    raise error from None
                 _log.info("trying again in %.1f s: %s", wait, failed.failure.error)
                 _sleep(wait, should_cancel)
                 continue

@@ -6,6 +6,7 @@ no header that it does not have to, reads no more than a bound, and retries noth
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,11 @@ import openai.resources.chat
 import openai.resources.models
 
 from llavaseg_ros.reasoning.served_config import ServedConfig
+
+# On their more talkative levels these write requests and headers down. Whoever wants that can set a level of theirs.
+for _name in ("openai", "httpx2", "httpcore2"):
+    if logging.getLogger(_name).level == logging.NOTSET:
+        logging.getLogger(_name).setLevel(logging.WARNING)
 
 MODELS_BYTES = 2**20
 # A streamed token costs a few hundred bytes on the wire, most of it the same words around it every time.

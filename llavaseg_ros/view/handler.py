@@ -6,6 +6,11 @@ import contextlib
 import json
 import logging
 import time
+from email.errors import (
+    FirstHeaderLineIsContinuationDefect,
+    MalformedHeaderDefect,
+    MissingHeaderBodySeparatorDefect,
+)
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from importlib import resources
@@ -24,6 +29,8 @@ PICTURES = ("live", "result", "depth")
 EVENT_PERIOD_S = 0.1  # between two events of one stream
 STATE_PERIOD_S = 1.0  # a state goes out at least so often: ages and the node's silence change by themselves
 WRITE_S = 10.0
+ONCE = ("Host", "Origin", "Authorization", "Content-Length", "Content-Type", "Transfer-Encoding", "Sec-Fetch-Site")
+_UNREADABLE = (FirstHeaderLineIsContinuationDefect, MalformedHeaderDefect, MissingHeaderBodySeparatorDefect)
 
 # Everything that is served as a file; nothing is looked up by a path that a client sends.
 FILES = {
@@ -65,6 +72,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, act: Any) -> None:
         try:
+            self._check_headers()
             self.server.gate.check_host(self.headers.get("Host"))
             act(urlsplit(self.path).path)
         except Refused as refused:
@@ -73,6 +81,14 @@ class Handler(BaseHTTPRequestHandler):
             self._drain()
         except LLaVASegError as error:
             self._json({"error": str(error)}, 400 if isinstance(error, BadRequest) else 503)
+
+    def _check_headers(self) -> None:
+        """Raise Refused where two readers could see two different requests: a proxy before us, and we ourselves."""
+        for name in ONCE:
+            if len(self.headers.get_all(name, [])) > 1:
+                raise Refused(400, f"more than one {name} header")
+        if any(isinstance(defect, _UNREADABLE) for defect in self.headers.defects):
+            raise Refused(400, "a header line that cannot be read")
 
     # --- GET ---
 
