@@ -17,10 +17,11 @@ from std_msgs.msg import Header
 from llavaseg_ros.action import Segment
 from llavaseg_ros.errors import BadRequest, Cancelled, ErrorCode, NoImage
 from llavaseg_ros.msg import Answer, Command, TargetMask, TargetMaskArray
-from llavaseg_ros.ros.commands import Limits, Outcome
+from llavaseg_ros.ros import dispatch
+from llavaseg_ros.ros.commands import Limits, Outcome, Policy
 from llavaseg_ros.ros.dispatch import Dispatcher
 from llavaseg_ros.ros.jobs import ClientCancel, CommandTimeout, Preempted
-from llavaseg_ros.ros.worker import ModelState, ModelWorker, Policy
+from llavaseg_ros.ros.worker import ModelState, ModelWorker
 from llavaseg_ros.srv import SegmentAtPrompt
 from llavaseg_ros.types import Stage
 
@@ -98,7 +99,7 @@ class Room:
 
     def wait(self, count: int = 1) -> list[tuple[Any, Any, Any]]:
         wait_until(lambda: len(self.outcomes) >= count, what=f"{count} outcomes")
-        assert self.dispatcher.settle(60.0)
+        wait_until(lambda: not self.dispatcher._open, what="the end of the outcomes")
         return self.outcomes
 
     def errors(self, count: int) -> dict[str, type]:
@@ -377,14 +378,16 @@ def test_a_goal_with_a_negative_time_is_refused(room: Room) -> None:
     assert not room.jobs and handle.ends[0][1:] == (False, False) and handle.feedback[0][0] == "QUEUED"
 
 
-def test_settle_waits_for_answers_on_their_way(room: Room) -> None:
-    assert room.dispatcher.settle(0.0)
+def test_settle_waits_for_answers_on_their_way(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dispatch.SETTLE_S == 2.0 and room.dispatcher.settle()
+    monkeypatch.setattr(dispatch, "SETTLE_S", 0.01)
     hold = Hold()
     room.work = hold
     room.dispatcher.on_text("the mug")
-    assert not room.dispatcher.settle(0.0)
+    assert not room.dispatcher.settle()
+    monkeypatch.setattr(dispatch, "SETTLE_S", 60.0)
     threading.Timer(0.05, hold.released.set).start()
-    assert room.dispatcher.settle(60.0) and len(room.outcomes) == 1 and room.log[-1][0] == "note"
+    assert room.dispatcher.settle() and len(room.outcomes) == 1 and room.log[-1][0] == "note"
 
 
 def test_a_command_whose_answer_cannot_be_sent_is_closed_and_its_goal_ended(room: Room) -> None:
@@ -393,7 +396,8 @@ def test_a_command_whose_answer_cannot_be_sent_is_closed_and_its_goal_ended(room
 
     room.publish = publish  # type: ignore[method-assign]
     handle = goal(room)
-    assert room.dispatcher.settle(60.0) and len(handle.ends) == 1
+    room.wait()
+    assert len(handle.ends) == 1
 
 
 def target(area_px: int) -> TargetMask:
