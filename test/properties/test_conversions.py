@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
@@ -303,7 +305,9 @@ def test_clean_text_can_be_sent(text) -> None:
 
     cleaned = messages.clean(text)
     assert deserialize_message(serialize_message(String(data=cleaned)), String).data == cleaned
-    if "\0" not in text and not any(0xD800 <= ord(c) <= 0xDFFF for c in text):
+    assert messages.clean(cleaned) == cleaned
+    assert not any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\r\n" for c in cleaned)
+    if text.isascii() and text.isprintable() or text.isalnum():
         assert cleaned == text
 
 

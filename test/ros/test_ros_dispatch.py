@@ -316,7 +316,8 @@ def test_a_goal_gets_its_feedback_its_result_and_its_end(room: Room) -> None:
     room.work, room.outcome_of = work, outcome
     handle = goal(room, key=171, session_id="s", image_stamp=Time(sec=1), max_targets=3)
     room.wait()
-    assert [entry[:2] for entry in handle.feedback] == [("QUEUED", ""), ("REASONING", "I see"), ("SEGMENTING", "")]
+    assert [entry[0] for entry in handle.feedback] == ["QUEUED", "REASONING", "SEGMENTING"]
+    assert [entry[1].strip() for entry in handle.feedback] == ["", "I see", ""], "no control characters go out"
     times = [entry[2] for entry in handle.feedback]
     assert 0 <= times[0] <= times[1] <= times[2] - 0.02 < 60
     ((result, succeeded, canceled),) = handle.ends
