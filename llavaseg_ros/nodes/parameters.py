@@ -19,7 +19,7 @@ from llavaseg_ros.ros.lane import WatchLimits
 from llavaseg_ros.ros.lifting import GeometryLimits
 from llavaseg_ros.ros.models import Wanted
 from llavaseg_ros.ros.monitor import Limits as HealthLimits
-from llavaseg_ros.ros.worker import Policy
+from llavaseg_ros.ros.waiting import Policy
 
 WARM_UPS = 10.0  # a silent stage may last so many times as long as the model's whole warm-up
 

@@ -25,7 +25,7 @@ from llavaseg_ros.ros.freshness import Frame, FrameStore
 from llavaseg_ros.ros.jobs import Job
 from llavaseg_ros.ros.lifting import Geometry, Lifter
 from llavaseg_ros.ros.sessions import Sessions
-from llavaseg_ros.ros.worker import Policy
+from llavaseg_ros.ros.waiting import Policy
 from llavaseg_ros.types import Referent, Result, Stage
 
 # Answers on the way are for people: a few a second are enough.

@@ -187,7 +187,7 @@ class Dispatcher:
 
     def _submit(self, job: Job, limits: Limits, check: Callable[[], None], text: str = "") -> None:
         """Check first, so that a command which cannot be carried out takes nobody's place."""
-        self._worker.policy, self._worker.depth = limits.policy, limits.queue_depth
+        self._worker.line.policy, self._worker.line.depth = limits.policy, limits.queue_depth
         try:
             if self._state() != "active":
                 raise ModelNotReady(f"the node is not active ({self._state()})")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llavaseg_ros.errors import LLaVASegError, ModelNotReady, ServerAway, ServerTimeout
-from llavaseg_ros.ros.worker import ModelState, ModelWorker, SwapDone
+from llavaseg_ros.ros.swap import SwapDone
+from llavaseg_ros.ros.worker import ModelState, ModelWorker
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class ModelKeeper:
 
     def activate(self, wanted: Wanted, *, warm: bool) -> None:
         """Load `wanted`, unless it is there or on its way."""
-        self._worker.forgive()
+        self._worker.overruns.forgive()
         on_its_way = (ModelState.READY, ModelState.LOADING, ModelState.RECOVERING)
         if self.serving == wanted and self._worker.state in on_its_way:
             return

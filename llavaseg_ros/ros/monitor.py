@@ -20,7 +20,8 @@ from llavaseg_ros.ros.following import Following
 from llavaseg_ros.ros.gpu import GpuWatch
 from llavaseg_ros.ros.health import MODEL_FAILURES, MODEL_WORKED, RECENT_S, Snapshot
 from llavaseg_ros.ros.inputs import Inputs
-from llavaseg_ros.ros.worker import ModelState, ModelWorker, Policy
+from llavaseg_ros.ros.waiting import Policy
+from llavaseg_ros.ros.worker import ModelState, ModelWorker
 
 NO_IMAGE_REPEAT_S = 30.0
 LATENCIES = 100  # commands that the percentiles are of
@@ -128,9 +129,9 @@ class Monitor:
             model_state=worker.state,
             model_error=worker.error,
             model=model if worker.state is ModelState.READY else {},
-            overruns=worker.overruns,
-            stuck_threads=worker.stuck,
-            last_overrun=worker.last_overrun,
+            overruns=worker.overruns.count,
+            stuck_threads=worker.overruns.stuck,
+            last_overrun=worker.overruns.last,
             clock_runs=now_ns != 0,
             image_age_s=newest.age_s(now_ns) if newest else None,
             image_silence_s=now - self._last_image,

@@ -20,27 +20,17 @@ from typing import Any
 from llavaseg_ros.errors import Cancelled, LLaVASegError, ModelNotReady, OutOfMemory
 from llavaseg_ros.ros.jobs import Busy, CommandTimeout, IdleWork, Job, Preempted, as_error
 from llavaseg_ros.ros.lane import FOLLOWING, LOADING, Lane, StageTimeout, WatchLimits
+from llavaseg_ros.ros.overruns import Overruns
+from llavaseg_ros.ros.swap import Swap, SwapDone
+from llavaseg_ros.ros.waiting import REPLACED, Line
 from llavaseg_ros.types import Stage
 
 log = logging.getLogger(__name__)
-
-SwapDone = Callable[[LLaVASegError | None], None]
 
 # How long after its time-out a running job may take to notice; then it is ended over its head.
 OVERDUE_GRACE_S = 1.0
 # Longest time that counts as one step of the watchdog: what is longer is a time in which this process stood still.
 MAX_WATCH_STEP_S = 1.0
-# So many overruns with no command that worked between them, or so many threads that hang at once: no further model is
-# loaded beside those that hang.
-MAX_OVERRUNS = 3
-
-
-class Policy(str, Enum):
-    """What happens to a new command while another one runs."""
-
-    REPLACE = "replace"  # the new one wins; running and waiting ones end as preempted
-    REJECT = "reject"  # the new one is refused
-    QUEUE = "queue"  # the new one waits in line
 
 
 class ModelState(str, Enum):
@@ -61,24 +51,18 @@ class ModelWorker:
     """
 
     def __init__(self, name: str = "llavaseg-model") -> None:
-        self.policy = Policy.REPLACE
-        self.depth = 8
+        self.line = Line()
+        self.overruns = Overruns()
         self.state = ModelState.UNLOADED
         self.error = ""
         self.idle_work: IdleWork | None = None
         self.recover: Callable[[str], None] = lambda why: None
         self.left_behind: Callable[[], None] = lambda: None
-        self.overruns = 0
-        """Stages that were abandoned so far."""
-        self.last_overrun = ""
         self._name = name
-        self._waiting: deque[Job] = deque()
         self._errands: deque[Callable[[Lane], None]] = deque()
         self._generation = 0
-        self._swap: _Swap | None = None
+        self._swap: Swap | None = None
         self._stopping = False
-        self._overruns_in_a_row = 0
-        self._stuck: list[Lane] = []
         self._looked = time.monotonic()
         self._wake = threading.Condition(threading.RLock())
         self._lane = self._new_lane()
@@ -95,7 +79,7 @@ class ModelWorker:
     @property
     def queue_length(self) -> int:
         """Jobs that wait, without the running one."""
-        return len(self._waiting)
+        return len(self.line)
 
     @property
     def busy(self) -> bool:
@@ -109,14 +93,9 @@ class ModelWorker:
         return running
 
     @property
-    def stuck(self) -> int:
-        """Threads that were left behind and have not come back. Each may hold a model in memory, and a core."""
-        return sum(lane.alive for lane in self._stuck)
-
-    @property
     def wanted(self) -> bool:
         """Something waits for the model: idle work has to give way."""
-        return self._stopping or bool(self._errands) or bool(self._waiting)
+        return self._stopping or bool(self._errands) or bool(self.line)
 
     def wake(self) -> None:
         """Ask the idle work whether it is ready. From any thread; returns at once."""
@@ -151,7 +130,7 @@ class ModelWorker:
             self._check_ready()
             if self.swapping:
                 raise Busy("another model is being loaded: try again when it serves")
-            swap = _Swap(done, self._generation, loader, self._prepare)
+            swap = Swap(loader, done, self._generation, self._hand_over, self._end_swap)
             self._swap = swap
         swap.lane.start()
 
@@ -171,40 +150,26 @@ class ModelWorker:
 
     def submit(self, job: Job) -> None:
         """Put a job in line under the policy. Raises ModelNotReady or Busy; then the job was not taken, nor ended."""
-        replaced: list[Job] = []
         with self._wake:
             self._check_ready()
-            running = self.running
-            taken = len(self._waiting) + (running is not None)
-            if self.policy is Policy.REJECT and taken:
-                raise Busy("the model is busy with another command (queue.policy is reject)")
-            if self.policy is Policy.QUEUE and len(self._waiting) >= self.depth:
-                raise Busy(f"{len(self._waiting)} commands are waiting already (queue.depth is {self.depth})")
-            if self.policy is Policy.REPLACE:
-                replaced = list(self._waiting)
-                self._waiting.clear()
-                if running is not None:
-                    running.cancel(Preempted("a newer command replaced this one (queue.policy is replace)"))
-            self._waiting.append(job)
+            replaced = self.line.put(job, self.running)
             self._wake.notify_all()
         for old in replaced:
-            old.end(None, Preempted("a newer command replaced this one (queue.policy is replace)"))
+            old.end(None, Preempted(REPLACED))
 
     def cancel(self, job: Job, reason: LLaVASegError) -> None:
         """Cancel one job: a waiting one ends now, a running one at the model's next poll."""
         job.cancel(reason)
         with self._wake:
-            waiting = job in self._waiting
-            if waiting:
-                self._waiting.remove(job)
+            waiting = self.line.remove(job)
         if waiting:
             job.end(None, reason)
 
     def abandon_all(self, reason: LLaVASegError) -> None:
         """End every job at once. The model's thread notices later and throws its work away."""
         with self._wake:
-            jobs = list(self._waiting) + ([self._lane.running] if self._lane.running is not None else [])
-            self._waiting.clear()
+            running = self.running
+            jobs = self.line.clear() + ([running] if running is not None else [])
         for job in jobs:
             job.cancel(reason)
             job.end(None, reason)
@@ -212,9 +177,7 @@ class ModelWorker:
     def expire(self) -> None:
         """End jobs whose time is over, also one whose model does not poll. Call it a few times a second."""
         with self._wake:
-            late = [job for job in self._waiting if job.reason is not None]
-            for job in late:
-                self._waiting.remove(job)
+            late = self.line.late()
             running, stage = self.running, self._lane.pulse.stage
         for job in late:
             job.end(None, job.reason)
@@ -236,27 +199,23 @@ class ModelWorker:
         if swap is not None and swap.lane.silent_s(step_s) > limits.load_s > 0:
             self._leave_swap(swap, limits.load_s)
 
-    def forgive(self) -> None:
-        """Somebody looks after the node: overruns are counted from 0 again."""
-        self._overruns_in_a_row = 0
-
     def _leave(self, lane: Lane, stage: str, limit_s: float) -> None:
         what = f"{stage} gave no sign of life for {limit_s:g} s"
         with self._wake:
             if lane is not self._lane or lane.came_back() or self._stopping:
                 return
             lane.left = True
-            self._count(lane, what)
+            self.overruns.note(lane, what)
             running, lane.running = self.running, None
             done, lane.load_done = lane.load_done, None
             serving, lane.model = self.state is ModelState.READY, None
             waiting: list[Job] = []
             if serving or stage == LOADING:
-                waiting = list(self._waiting)
-                self._waiting.clear()
-                self.state, self.error = self._after_overrun(what, stage)
+                waiting, hopeless = self.line.clear(), self.overruns.hopeless(stage)
+                self.state = ModelState.ERROR if hopeless else ModelState.RECOVERING
+                self.error = hopeless or what
             self._lane = self._new_lane()
-        log.error("%s: the thread is left behind (%d hang)", what, self.stuck)
+        log.error("%s: the thread is left behind (%d hang)", what, self.overruns.stuck)
         self.left_behind()
         timeout = StageTimeout(f"{what} and was abandoned")
         if running is not None:
@@ -269,32 +228,15 @@ class ModelWorker:
         if serving and self.state is ModelState.RECOVERING:
             self.recover(self.error)
 
-    def _after_overrun(self, what: str, stage: str) -> tuple[ModelState, str]:
-        """Whether to try once more, and what to say."""
-        helps = "deactivate and activate the node to try again, or restart it, which frees what hung threads hold"
-        if stage == LOADING:
-            return ModelState.ERROR, f"{what}: {helps}"
-        if self._overruns_in_a_row >= MAX_OVERRUNS:
-            return ModelState.ERROR, f"{what}, the last of {self._overruns_in_a_row} overruns in a row: {helps}"
-        if self.stuck >= MAX_OVERRUNS:
-            return ModelState.ERROR, f"{what}, and {self.stuck} threads hang: {helps}"
-        return ModelState.RECOVERING, what
-
-    def _leave_swap(self, swap: _Swap, limit_s: float) -> None:
+    def _leave_swap(self, swap: Swap, limit_s: float) -> None:
         what = f"loading another model gave no sign of life for {limit_s:g} s"
         with self._wake:
             if self._swap is not swap or swap.lane.came_back():
                 return
             swap.lane.left = True
-            self._count(swap.lane, what)
+            self.overruns.note(swap.lane, what)
         log.error("%s: the thread is left behind", what)
         self._end_swap(swap, StageTimeout(f"{what} and was abandoned; the old one stays"))
-
-    def _count(self, lane: Lane, what: str) -> None:
-        self.overruns += 1
-        self._overruns_in_a_row += 1
-        self.last_overrun = what
-        self._stuck = [one for one in self._stuck if one.alive] + [lane]
 
     def stop(self, timeout_s: float = 2.0) -> bool:
         """End every job and the thread. False when a thread did not come back in time (all are daemons)."""
@@ -308,7 +250,7 @@ class ModelWorker:
         if swap is not None:
             self._end_swap(swap, ModelNotReady("the node is shutting down"))
         lane.join(timeout_s)
-        return not (lane.alive or self.stuck or (swap is not None and swap.lane.alive))
+        return not (lane.alive or self.overruns.stuck or (swap is not None and swap.lane.alive))
 
     def _check_ready(self) -> None:
         if self._stopping or self.state is ModelState.UNLOADED:
@@ -329,7 +271,7 @@ class ModelWorker:
                 if self._stopping or lane.left:
                     break
                 errand = self._errands.popleft() if self._errands else None
-                job = self._waiting.popleft() if errand is None and self._waiting else None
+                job = self.line.take() if errand is None else None
                 lane.running = job
                 idle = FOLLOWING if job is None else Stage.QUEUED.value
                 lane.pulse.enter(idle if errand is None else LOADING)
@@ -344,7 +286,7 @@ class ModelWorker:
     def _do(self, job: Job, lane: Lane) -> None:
         try:
             if job.start(lane.model, lane.pulse) and not lane.left:
-                self._overruns_in_a_row = 0
+                self.overruns.forgive()
         except BaseException as raised:  # SystemExit and the like, out of a library: the thread must live on
             job.end(None, as_error(raised))
         finally:
@@ -361,9 +303,7 @@ class ModelWorker:
         except BaseException:  # as with jobs: the thread must live on
             log.exception("idle work failed")
 
-    def _load(
-        self, lane: Lane, loader: Callable[[], Any], generation: int, done: Callable[[], None] | None
-    ) -> None:
+    def _load(self, lane: Lane, loader: Callable[[], Any], generation: int, done: Callable[[], None] | None) -> None:
         lane.load_done = done
         if generation == self._generation:  # else a newer load, or an unload, waits in line already
             if lane.model is not None:
@@ -387,23 +327,17 @@ class ModelWorker:
     def _load_failure(self, error: LLaVASegError) -> str:
         if not isinstance(error, OutOfMemory):
             return str(error)
-        hang = f"; {self.stuck} hung threads may still hold a model: restart the node" if self.stuck else ""
+        stuck = self.overruns.stuck
+        hang = f"; {stuck} hung threads may still hold a model: restart the node" if stuck else ""
         return f"{error.code.name}: {error}{hang}"
 
-    def _prepare(self, swap: _Swap) -> None:
-        """In the thread of a swap: load, then have the worker's thread take the model over."""
-        swap.lane.pulse.enter(LOADING)
-        try:
-            model = swap.loader()
-        except BaseException as raised:
-            self._end_swap(swap, as_error(raised))
-            return
-        swap.lane.pulse.enter("")
+    def _hand_over(self, swap: Swap, model: Any) -> None:
+        """In the thread of a swap: have the worker's thread take the model over."""
         with self._wake:
             self._errands.append(lambda lane: self._take_over(lane, model, swap))
             self._wake.notify_all()
 
-    def _take_over(self, lane: Lane, model: Any, swap: _Swap) -> None:
+    def _take_over(self, lane: Lane, model: Any, swap: Swap) -> None:
         with self._wake:
             wanted = swap.generation == self._generation and self._swap is swap and not lane.left
             if wanted:
@@ -412,22 +346,12 @@ class ModelWorker:
         late = ModelNotReady("the model was unloaded, or another one loaded, meanwhile")
         self._end_swap(swap, None if wanted else late)
 
-    def _end_swap(self, swap: _Swap, error: LLaVASegError | None) -> None:
+    def _end_swap(self, swap: Swap, error: LLaVASegError | None) -> None:
         with self._wake:
             if self._swap is not swap:
                 return
             self._swap = None
         swap.done(error)
-
-
-class _Swap:
-    """A model on its way into the place of the serving one."""
-
-    def __init__(
-        self, done: SwapDone, generation: int, loader: Callable[[], Any], prepare: Callable[[_Swap], None]
-    ) -> None:
-        self.done, self.generation, self.loader = done, generation, loader
-        self.lane = Lane("llavaseg-swap", lambda _: prepare(self))
 
 
 def _free(lane: Lane) -> None:

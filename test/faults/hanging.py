@@ -80,15 +80,15 @@ class Shelf:
         """Every thread that hangs goes on, and comes to its end."""
         for gate in self.gates:
             gate.open.set()
-        wait_until(lambda: stack.node.worker.stuck == 0, what="the end of the threads that were left behind")
+        wait_until(lambda: stack.node.worker.overruns.stuck == 0, what="the end of the threads that were left behind")
 
 
 def overrun(stack: Any, name: str = "stage_timeout_s") -> None:
     """Have the watchdog find what hangs now. Its limit is short only for this, so that a machine that is slow for a
     moment hangs nowhere else."""
-    before = stack.node.worker.overruns
+    before = stack.node.worker.overruns.count
     set_limit(stack, name, 0.2)
-    wait_until(lambda: stack.node.worker.overruns > before, what="the watchdog")
+    wait_until(lambda: stack.node.worker.overruns.count > before, what="the watchdog")
     set_limit(stack, name, NEVER_S)
 
 

@@ -24,7 +24,8 @@ from scripted_pipeline import ScriptedPipeline
 from sensor_msgs.msg import RegionOfInterest
 
 from llavaseg_ros.errors import ErrorCode
-from llavaseg_ros.ros.worker import MAX_OVERRUNS, ModelState
+from llavaseg_ros.ros.overruns import MAX_OVERRUNS
+from llavaseg_ros.ros.worker import ModelState
 from llavaseg_ros.srv import SegmentAtPrompt, SetModel
 
 BOX = RegionOfInterest(x_offset=10, y_offset=8, width=20, height=12)
@@ -75,7 +76,7 @@ def test_a_stage_hangs(make_stack: Any, stage: str) -> None:
     result = stack.result(waiting).result
     assert result.error_code == ErrorCode.MODEL_NOT_READY and stage in result.error_msg
     wait_for(stack, ModelState.READY)
-    assert shelf.loads == 2 and stack.node.worker.stuck == 1
+    assert shelf.loads == 2 and stack.node.worker.overruns.stuck == 1
     image = works(stack)
     shelf.let_go(stack)
     # The thread that came back has touched nothing: the frame that is encoded is the new model's.
@@ -114,7 +115,7 @@ def test_lifting_hangs(make_stack: Any, monkeypatch: pytest.MonkeyPatch) -> None
     wait_for(stack, ModelState.READY)
     works(stack)
     gate.open.set()
-    wait_until(lambda: stack.node.worker.stuck == 0)
+    wait_until(lambda: stack.node.worker.overruns.stuck == 0)
 
 
 @fault(
@@ -193,7 +194,7 @@ def test_exchange_hangs(make_stack: Any) -> None:
     asking.join(60.0)
     assert not replies[0].success and replies[0].error_code == ErrorCode.TIMEOUT and "stays" in replies[0].message
     gate.open.set()
-    wait_until(lambda: stack.node.worker.stuck == 0)
+    wait_until(lambda: stack.node.worker.overruns.stuck == 0)
     works(stack)
     assert stack.node.worker._model is old and stack.node.get_parameter("model").value == "default"
 
@@ -255,7 +256,7 @@ def test_hangs_in_c(make_stack: Any) -> None:
         works(stack)
     finally:
         os.write(writing, b"x")
-    wait_until(lambda: stack.node.worker.stuck == 0)
+    wait_until(lambda: stack.node.worker.overruns.stuck == 0)
     os.close(reading)
     os.close(writing)
 
@@ -271,7 +272,7 @@ def test_slow_is_not_hung(make_stack: Any) -> None:
     stack.send_image()
     set_limit(stack, "stage_timeout_s", 2.5)  # the 60 tokens take 3 s
     assert stack.do("take the mug").result.error_code == ErrorCode.NONE
-    assert stack.node.worker.overruns == 0
+    assert stack.node.worker.overruns.count == 0
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from ros_harness import wait_until
 from llavaseg_ros.errors import Cancelled, ErrorCode, LLaVASegError, ModelNotReady, OutOfMemory
 from llavaseg_ros.ros.jobs import Busy, ClientCancel, CommandTimeout, Job, Preempted, as_error
 from llavaseg_ros.ros.lane import LOADING, StageTimeout, WatchLimits
-from llavaseg_ros.ros.worker import ModelState, ModelWorker, Policy
+from llavaseg_ros.ros.waiting import Policy
+from llavaseg_ros.ros.worker import ModelState, ModelWorker
 
 
 class Endings:
@@ -90,9 +91,9 @@ def test_not_ready() -> None:
 def test_replace(worker: ModelWorker) -> None:
     endings = Endings()
     start_long_job(worker, endings)
-    worker.policy = Policy.QUEUE
+    worker.line.policy = Policy.QUEUE
     worker.submit(endings.job("waiting"))
-    worker.policy = Policy.REPLACE
+    worker.line.policy = Policy.REPLACE
     worker.submit(endings.job("new"))
     results = endings.wait(3)
     assert isinstance(results["long"], Preempted) and isinstance(results["waiting"], Preempted)
@@ -102,10 +103,10 @@ def test_replace(worker: ModelWorker) -> None:
 def test_reject_and_queue(worker: ModelWorker) -> None:
     endings = Endings()
     long = start_long_job(worker, endings)
-    worker.policy = Policy.REJECT
+    worker.line.policy = Policy.REJECT
     with pytest.raises(Busy, match="reject"):
         worker.submit(endings.job("second"))
-    worker.policy, worker.depth = Policy.QUEUE, 2
+    worker.line.policy, worker.line.depth = Policy.QUEUE, 2
     worker.submit(endings.job("b"))
     worker.submit(endings.job("c"))
     with pytest.raises(Busy, match="2 commands"):
@@ -117,7 +118,7 @@ def test_reject_and_queue(worker: ModelWorker) -> None:
 
 def test_cancel_ends_a_waiting_job_at_once_and_leaves_the_others(worker: ModelWorker) -> None:
     endings = Endings()
-    worker.policy = Policy.QUEUE
+    worker.line.policy = Policy.QUEUE
     long = start_long_job(worker, endings)
     second, third = endings.job("second"), endings.job("third")
     worker.submit(second)
@@ -141,7 +142,7 @@ def test_first_reason_stays(worker: ModelWorker) -> None:
 
 def test_timeout_polled_waiting_and_hung(worker: ModelWorker) -> None:
     endings, release = Endings(), threading.Event()
-    worker.policy = Policy.QUEUE
+    worker.line.policy = Policy.QUEUE
     worker.submit(endings.job("polls", work_until_cancelled, timeout_s=0.05))
     assert isinstance(endings.wait(1)["polls"], CommandTimeout)
 
@@ -171,7 +172,7 @@ def test_nothing_of_a_job_comes_after_its_end() -> None:
 
 def test_thread_survives_whatever_a_job_raises(worker: ModelWorker) -> None:
     endings = Endings()
-    worker.policy = Policy.QUEUE
+    worker.line.policy = Policy.QUEUE
 
     def raiser(error: BaseException) -> Callable[[Any, Job], Any]:
         def run(model: Any, job: Job) -> Any:
@@ -214,7 +215,7 @@ def test_stop_ends_everything() -> None:
     worker, endings = ModelWorker(), Endings()
     worker.load(lambda: "model")
     wait_until(lambda: worker.state is ModelState.READY)
-    worker.policy = Policy.QUEUE
+    worker.line.policy = Policy.QUEUE
     start_long_job(worker, endings)
     worker.submit(endings.job("waiting"))
     assert worker.stop(60.0)
@@ -238,7 +239,7 @@ def test_as_error(raised: BaseException, kind: type, word: str) -> None:
 
 def test_the_old_model_serves_until_the_new_one_is_warm(worker: ModelWorker) -> None:
     endings, release, told = Endings(), threading.Event(), []
-    worker.policy = Policy.QUEUE
+    worker.line.policy = Policy.QUEUE
     worker.swap(lambda: release.wait(120.0) and "new", told.append)
     assert worker.swapping
     worker.submit(endings.job("a"))
@@ -332,16 +333,16 @@ def test_a_stage_that_hangs_is_left_behind(worker: ModelWorker) -> None:
     worker.recover = lambda why: told.append(why) or worker.load(lambda: "new", why=why)
     hang(worker, endings, release)
     pass_time(worker, 4.0, WatchLimits(stage_s=5.0))
-    assert not endings.list and worker.overruns == 0
+    assert not endings.list and worker.overruns.count == 0
     pass_time(worker, 2.0, WatchLimits(stage_s=5.0))
     error = endings.wait(1)["hung"]
     assert isinstance(error, StageTimeout) and "QUEUED" in str(error) and error.code is ErrorCode.TIMEOUT
     assert told[0] == "left behind" and "5 s" in told[1]
     wait_until(lambda: worker.state is ModelState.READY)
     worker.submit(endings.job("after"))
-    assert endings.wait(2)["after"] == "new:after" and worker.stuck == 1
+    assert endings.wait(2)["after"] == "new:after" and worker.overruns.stuck == 1
     release.set()
-    wait_until(lambda: worker.stuck == 0)
+    wait_until(lambda: worker.overruns.stuck == 0)
     assert len(endings.list) == 2 and worker._model == "new"
 
 
@@ -349,7 +350,7 @@ def test_a_stage_without_a_limit_may_take_for_ever(worker: ModelWorker) -> None:
     endings, release = Endings(), threading.Event()
     hang(worker, endings, release)
     pass_time(worker, 1000.0, WatchLimits(stage_s=0.0, load_s=5.0))
-    assert worker.overruns == 0
+    assert worker.overruns.count == 0
     release.set()
     assert endings.wait(1)["hung"] == "late model"
 
@@ -360,7 +361,7 @@ def test_a_time_in_which_the_process_stood_still_is_no_silence(worker: ModelWork
     for _ in range(4):
         worker._looked = time.monotonic() - 3600.0
         worker.watch(WatchLimits(stage_s=5.0))
-    assert worker.overruns == 0
+    assert worker.overruns.count == 0
     release.set()
     assert endings.wait(1)["hung"] == "late model"
 
@@ -381,15 +382,15 @@ def test_polls_are_signs_of_life_until_the_work_is_to_stop(worker: ModelWorker) 
         polled.clear()
         assert polled.wait(60.0)
         pass_time(worker, 1.0, WatchLimits(stage_s=5.0))
-    assert worker.overruns == 0
+    assert worker.overruns.count == 0
     worker.cancel(job, ClientCancel("enough"))  # which it does not heed
     for _ in range(14):
         polled.clear()
         assert polled.wait(60.0)
         pass_time(worker, 0.5, WatchLimits(stage_s=5.0))
-    assert isinstance(endings.wait(1)["polls"], ClientCancel) and worker.overruns == 1
+    assert isinstance(endings.wait(1)["polls"], ClientCancel) and worker.overruns.count == 1
     release.set()
-    wait_until(lambda: worker.stuck == 0)
+    wait_until(lambda: worker.overruns.stuck == 0)
 
 
 def test_a_command_that_works_ends_a_row_of_overruns() -> None:
@@ -402,11 +403,11 @@ def test_a_command_that_works_ends_a_row_of_overruns() -> None:
         hang(worker, endings, releases[-1], f"hung {number}")
         pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
         releases[-1].set()
-        wait_until(lambda: worker.stuck == 0)
+        wait_until(lambda: worker.overruns.stuck == 0)
         wait_until(lambda: worker.state is ModelState.READY)
         worker.submit(endings.job(f"works {number}"))
         endings.wait(2 * number + 2)
-    assert worker.overruns == 4
+    assert worker.overruns.count == 4
     for number in range(3):
         releases.append(threading.Event())
         wait_until(lambda: worker.state is ModelState.READY)
@@ -432,7 +433,7 @@ def test_three_threads_that_hang_at_once_are_enough() -> None:
     assert worker.state is ModelState.ERROR and "3 threads hang" in worker.error
     assert not worker.stop(0.1)  # they have not come back: the process must not wait for them
     release.set()
-    wait_until(lambda: worker.stuck == 0)
+    wait_until(lambda: worker.overruns.stuck == 0)
     assert worker.stop(60.0)
 
 
@@ -449,12 +450,12 @@ def test_a_load_that_hangs_is_told_and_not_repeated(late: str) -> None:
     assert worker.state is ModelState.ERROR and "LOADING" in worker.error and done == ["done"]
     if late == "before the next load":
         release.set()
-        wait_until(lambda: worker.stuck == 0)
+        wait_until(lambda: worker.overruns.stuck == 0)
         assert worker.state is ModelState.ERROR
     worker.load(lambda: "new")
     wait_until(lambda: worker.state is ModelState.READY)
     release.set()
-    wait_until(lambda: worker.stuck == 0)
+    wait_until(lambda: worker.overruns.stuck == 0)
     assert worker._model == "new" and done == ["done"]
     assert worker.stop(60.0)
 
@@ -471,7 +472,7 @@ def test_a_hang_after_unload_frees_the_way_for_the_next_load(worker: ModelWorker
     results = endings.wait(2)
     assert isinstance(results["hung"], Preempted) and results["after"] == "new:after" and "recovered" not in results
     release.set()
-    wait_until(lambda: worker.stuck == 0)
+    wait_until(lambda: worker.overruns.stuck == 0)
 
 
 def test_an_exchange_that_hangs_leaves_the_old_model(worker: ModelWorker) -> None:
@@ -482,6 +483,6 @@ def test_an_exchange_that_hangs_leaves_the_old_model(worker: ModelWorker) -> Non
     pass_time(worker, 6.0, WatchLimits(load_s=5.0))
     assert isinstance(told[0], StageTimeout) and not worker.swapping and worker.state is ModelState.READY
     release.set()
-    wait_until(lambda: worker.stuck == 0)
+    wait_until(lambda: worker.overruns.stuck == 0)
     worker.submit(endings.job("after"))
     assert endings.wait(1)["after"] == "model:after" and len(told) == 1
