@@ -17,6 +17,7 @@ from types import CodeType, ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "llavaseg_ros"
+TEST_TIMEOUT_S = 30
 
 
 class _OneModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -72,16 +73,37 @@ def _is_library(module: ModuleType) -> bool:
     return ROOT not in Path(file).parents or Path(sys.prefix) in Path(file).parents
 
 
+class Trial:
+    """The tests of these files with another tree in the place of a module, in a process that has begun."""
+
+    def __init__(self, module: str, path: Path, tree: ast.Module | str, files: Sequence[str], timeout_s: float) -> None:
+        code = compile(tree, str(path), "exec")
+
+        def run() -> int:
+            sys.meta_path.insert(0, _OneModule(module, path, code))
+            return run_tests(files)
+
+        self._end = time.monotonic() + timeout_s
+        self._process = _fork(run, quiet=True)
+
+    def poll(self) -> str:
+        """How the tests ended: "passed", "failed", "broken" (not even collected), or "timeout"; "" while they run."""
+        done, status = os.waitpid(self._process, os.WNOHANG)
+        if done:
+            return {0: "passed", 1: "failed"}.get(os.waitstatus_to_exitcode(status), "broken")
+        if time.monotonic() < self._end:
+            return ""
+        os.killpg(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
+        return "timeout"
+
+
 def test_mutant(module: str, path: Path, tree: ast.Module | str, files: Sequence[str], timeout_s: float) -> str:
-    """How the tests of these files end: "passed", "failed", "broken" (not even collected), or "timeout"."""
-    code = compile(tree, str(path), "exec")
-
-    def run() -> int:
-        sys.meta_path.insert(0, _OneModule(module, path, code))
-        return run_tests(files)
-
-    status = _wait(_fork(run, quiet=True), timeout_s)
-    return {None: "timeout", 0: "passed", 1: "failed"}.get(status, "broken")
+    """Wait for the end of one `Trial`."""
+    trial = Trial(module, path, tree, files, timeout_s)
+    while not (ended := trial.poll()):
+        time.sleep(0.01)
+    return ended
 
 
 test_mutant.__test__ = False  # type: ignore[attr-defined]
@@ -92,6 +114,7 @@ def run_tests(files: Sequence[str]) -> int:
     import pytest
 
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--rootdir", str(ROOT)]
+    options += ["--timeout", str(TEST_TIMEOUT_S)]  # a mutant often makes a test wait in vain
     return int(pytest.main([*options, *(str(ROOT / file) for file in files)]))
 
 
@@ -112,17 +135,3 @@ def _fork(call: Callable[[], int], *, quiet: bool) -> int:
         code = call()
     finally:
         os._exit(code)
-
-
-def _wait(process: int, timeout_s: float) -> int | None:
-    """The exit code; None when the process had to be killed."""
-    end = time.monotonic() + timeout_s
-    while True:
-        done, status = os.waitpid(process, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > end:
-            os.killpg(process, signal.SIGKILL)
-            os.waitpid(process, 0)
-            return None
-        time.sleep(0.01)

@@ -1,6 +1,6 @@
 """Mutation testing: change the code in one place at a time and see whether a test notices.
 
-    python test/mutation/run.py [GROUP ...] [--out benchmarks/results/mutation.json] [--again] [--list] [--only TEXT]
+    python test/mutation/run.py [GROUP ...] [--again] [--jobs N] [--only TEXT] [--list] [--out FILE]
 
 Groups, modules and their tests are in targets.yaml; survivors.yaml says of every survivor why it is let live. Takes
 about a second a mutant. Exits with 1 when a survivor has no reason, or a reason no survivor.
@@ -15,14 +15,15 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a fork has no threads of its parent's pool
 
 import yaml
-from forks import ROOT, prefer_this_tree, preload, test_mutant
-from mutants import mutants_of
+from forks import ROOT, Trial, prefer_this_tree, preload, test_mutant
+from mutants import Mutant, mutants_of
 
 HERE = Path(__file__).resolve().parent
 RESULTS = ROOT / "benchmarks" / "results" / "mutation.json"
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS, help="the results; groups that did not run stay")
     parser.add_argument("--only", default="", help="mutants whose key holds this text; nothing is written")
     parser.add_argument("--again", action="store_true", help="survivors of the last run only: after tests were added")
+    parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
     parser.add_argument("--list", action="store_true", help="list the mutants, run nothing")
     options = parser.parse_args(arguments)
     targets = yaml.safe_load((HERE / "targets.yaml").read_text())
@@ -49,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
                 for mutant in mutants_of((ROOT / module).read_text()):
                     print(f"{module}:{mutant.line} {mutant.key}")
             continue
-        result = run_group(targets[group], options.only, results[group] if options.again else None)
+        result = run_group(targets[group], options.only, results.get(group) if options.again else None, options.jobs)
         killed, total = result["killed"], result["mutants"]
         print(f"{group}: {killed} of {total} killed ({100 * killed / max(1, total):.1f} %)", flush=True)
         if not options.only:
@@ -63,11 +65,13 @@ def main(arguments: list[str] | None = None) -> int:
     return int(bool(complaints))
 
 
-def run_group(target: dict[str, Any], only: str = "", last: dict[str, Any] | None = None) -> dict[str, Any]:
+def run_group(
+    target: dict[str, Any], only: str = "", last: dict[str, Any] | None = None, jobs: int = 1
+) -> dict[str, Any]:
     """The mutants of a group's modules: how many, how many were killed, and which live.
 
     only: those whose key holds this text. last: an earlier result; what was killed then is not tried again, unless its
-    function has changed since.
+    function has changed since. jobs: mutants at a time.
     """
     for tests in dict.fromkeys(map(tuple, target.values())):
         preload(tests)
@@ -88,23 +92,38 @@ def run_group(target: dict[str, Any], only: str = "", last: dict[str, Any] | Non
         lived = {survivor["key"] for survivor in before.get("survivors", ())}
         same = {name for name, digest in before.get("source", {}).items() if digests.get(name) == digest}
         counts["timeouts"] = before.get("timeouts", 0)
+        waiting = []
         for mutant in mutants_of(source):
-            if only not in mutant.key:
-                continue
-            if mutant.key.split(":")[0].split(".")[0] in same and mutant.key not in lived:
+            if only in mutant.key:
                 counts["mutants"] += 1
-                counts["killed"] += 1
-                continue
-            ended = test_mutant(name, path, mutant.tree, files, timeout_s)
-            counts["mutants"] += 1
+                if mutant.key.split(":")[0].split(".")[0] in same and mutant.key not in lived:
+                    counts["killed"] += 1
+                else:
+                    waiting.append(mutant)
+        for mutant, ended in _trials(waiting, lambda one: Trial(name, path, one.tree, files, timeout_s), jobs):  # noqa: B023
             counts["killed"] += ended != "passed"
             counts["timeouts"] += ended == "timeout"
             if ended == "passed":
                 survivors.append({"line": mutant.line, "key": mutant.key})
                 print(f"  lives: {file}:{mutant.line} {mutant.key}", flush=True)
+        survivors.sort(key=lambda survivor: (survivor["line"], survivor["key"]))
+        print(f"{file}: {counts['killed']} of {counts['mutants']} killed", flush=True)
         modules[file] = {"tests": files, **counts, "survivors": survivors, "source": digests}
     total = {name: sum(module[name] for module in modules.values()) for name in ("mutants", "killed", "timeouts")}
     return {**total, "seconds": round(time.monotonic() - began), "modules": modules}
+
+
+def _trials(mutants: list[Mutant], begin: Callable[[Mutant], Trial], jobs: int) -> Iterator[tuple[Mutant, str]]:
+    """Every mutant and how its tests ended, in the order of the ends."""
+    waiting, running = mutants[::-1], list[tuple[Mutant, Trial]]()
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            mutant = waiting.pop()
+            running.append((mutant, begin(mutant)))
+        ends = [(mutant, trial, trial.poll()) for mutant, trial in running]
+        running = [(mutant, trial) for mutant, trial, ended in ends if not ended]
+        yield from ((mutant, ended) for mutant, _, ended in ends if ended)
+        time.sleep(0.02)
 
 
 def _digests(source: str) -> dict[str, str]:
