@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from transformers import PreTrainedModel
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / part) for part in ("benchmarks", "test/core")]
 
 import bench_full_size as bench  # noqa: E402
+
+from llavaseg_ros.segmentation.sam_import import import_segment_anything  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -42,6 +46,10 @@ def test_it_runs_whole_on_tiny_models(
     words = ["--profiles", "jetson_8gb", "--quantization", "none", "--tiny", "--tokens", "4", "--device", "cpu"]
     words += ["--decoding", "auto", "--rounds", "1"]
     words += ["--work", str(tmp_path / "work"), "--json", str(tmp_path / "full.json")]
+    # Of SAM, too, only the shape counts here: an encoder of two thin blocks in place of ViT-B's twelve.
+    build = importlib.import_module(f"{import_segment_anything().__name__}.build_sam")
+    small = partial(build._build_sam, 96, 2, 3, [1])
+    monkeypatch.setitem(import_segment_anything().sam_model_registry, "vit_b", small)
     monkeypatch.setattr(sys, "argv", ["bench_full_size.py", *words])
     bench.main()
     told = json.loads((tmp_path / "full.json").read_text())
