@@ -164,6 +164,7 @@ class Soak:
                 robot.spin(QUIET_S)  # for what is on its way to the account
                 account.settle()
                 settle_at = now + SETTLE_EVERY_S
+                self._checked = account.checked
             if now >= write_at:
                 self._write(self._report(robot, visitors, now, ended=False))
                 write_at = now + WRITE_EVERY_S
