@@ -25,7 +25,7 @@ from llavaseg_ros.bags.reading import BagMessage, open_bag
 from llavaseg_ros.bags.topics import IMAGE_TYPES, choose_topics
 from llavaseg_ros.errors import BadRequest, LLaVASegError
 from llavaseg_ros.msg import Command
-from llavaseg_ros.nodes.parameters import Spec, describe
+from llavaseg_ros.nodes.parameter_table import Spec, describe
 from llavaseg_ros.ros.cdr import RawMessage, read_stamp_ns, with_stamp
 from llavaseg_ros.ros.convert import rgb_to_image, to_rgb
 from llavaseg_ros.ros.process import run_node, use_camera_profile

@@ -14,7 +14,7 @@ from rclpy.node import Node
 from llavaseg_ros.bridges import BRIDGES, Bridge, MissingPackage, make_bridge
 from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.msg import TargetMaskArray
-from llavaseg_ros.nodes.parameters import Spec, describe
+from llavaseg_ros.nodes.parameter_table import Spec, describe
 from llavaseg_ros.ros.process import run_node
 from llavaseg_ros.ros.qos import LATCHED
 

@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 
 from llavaseg_ros.demo.bag_reader import DEMO_BAG, read_frames
 from llavaseg_ros.images import read_rgb
-from llavaseg_ros.nodes.parameters import Spec, describe
+from llavaseg_ros.nodes.parameter_table import Spec, describe
 from llavaseg_ros.ros.convert import depth_mm_to_image, rgb_to_image
 from llavaseg_ros.ros.process import run_node, use_camera_profile
 

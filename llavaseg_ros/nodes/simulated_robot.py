@@ -28,7 +28,7 @@ from std_msgs.msg import Header, String
 
 from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.geometry import rotation_of
-from llavaseg_ros.nodes.parameters import Spec, describe
+from llavaseg_ros.nodes.parameter_table import Spec, describe
 from llavaseg_ros.ros.convert import depth_mm_to_image, rgb_to_image
 from llavaseg_ros.ros.messages import stamp_ns
 from llavaseg_ros.ros.process import run_node, use_camera_profile

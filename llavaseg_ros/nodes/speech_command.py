@@ -18,7 +18,7 @@ from std_msgs.msg import Empty, String
 
 from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.msg import Command
-from llavaseg_ros.nodes.parameters import Spec, describe
+from llavaseg_ros.nodes.parameter_table import Spec, describe
 from llavaseg_ros.ros.process import run_node
 from llavaseg_ros.ros.qos import COMMAND, DIAGNOSTICS, LATCHED
 from llavaseg_ros.speech.audio import AudioSource, Recording

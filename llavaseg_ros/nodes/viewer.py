@@ -19,7 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from llavaseg_ros.errors import BadRequest, LLaVASegError
 from llavaseg_ros.msg import Answer, TargetMaskArray
-from llavaseg_ros.nodes.parameters import Spec, describe
+from llavaseg_ros.nodes.parameter_table import Spec, describe
 from llavaseg_ros.ros.cdr import RawMessage, read_stamp_ns
 from llavaseg_ros.ros.convert import image_size
 from llavaseg_ros.ros.diagnostics import SUMMARY

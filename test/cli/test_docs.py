@@ -11,7 +11,7 @@ from llavaseg_ros.cli.main import VERBS
 from llavaseg_ros.cli.train import STAGES
 from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.evaluation.names import LOCATIONS
-from llavaseg_ros.nodes.parameters import SPECS
+from llavaseg_ros.nodes.parameter_table import SPECS
 from llavaseg_ros.places import LOCATIONS as PLACES
 from llavaseg_ros.ros.outputs import TOPICS
 

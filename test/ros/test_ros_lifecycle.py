@@ -16,7 +16,7 @@ from ros_harness import Stack, wait_until
 from scripted_pipeline import CountingLoader, ScriptedPipeline
 
 from llavaseg_ros.errors import BundleError, ErrorCode
-from llavaseg_ros.nodes.parameters import SPECS
+from llavaseg_ros.nodes.parameter_table import SPECS
 from llavaseg_ros.ros.models import Wanted
 from llavaseg_ros.ros.worker import ModelState
 
