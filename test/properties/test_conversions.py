@@ -70,7 +70,7 @@ def message(pixels: np.ndarray, encoding: str, padding: int, big: bool, header: 
     )
 
 
-@share(2)
+@share(1)
 @given(
     rgb=RGB,
     encoding=st.sampled_from(sorted(ORDERS)),
@@ -137,7 +137,7 @@ def test_depth_is_positive_and_finite_or_nan(depth) -> None:
     assert np.array_equal(read[good], depth[good]) and np.isnan(read[~good]).all()
 
 
-@share(3)
+@share(2)
 @given(
     height=st.one_of(st.integers(0, 12), st.integers(0, 2**32 - 1)),
     width=st.one_of(st.integers(0, 12), st.integers(0, 2**32 - 1)),
@@ -200,7 +200,7 @@ def test_another_stamp_changes_nothing_else(header, stamp_ns, data) -> None:
     assert again == msg
 
 
-@share(3)
+@share(2)
 @given(
     data=st.binary(max_size=80),
     start=st.sampled_from([b"", b"\0\0\0\0", b"\0\1\0\0", b"\0\3\0\0", b"\0\1\0\0" + bytes(8)]),
@@ -257,7 +257,7 @@ def test_clouds_of_others_are_read(points, big, before, order) -> None:
     assert np.array_equal(cloud_points(msg), points)
 
 
-@share(3)
+@share(2)
 @given(
     names=st.permutations(["x", "y", "z", "rgb", "x"]) | st.lists(st.sampled_from(["x", "y", "z"]), max_size=5),
     offsets=st.lists(st.integers(0, 40), min_size=5, max_size=5),
@@ -311,7 +311,7 @@ def test_clean_text_can_be_sent(text) -> None:
         assert cleaned == text
 
 
-@share(3)
+@share(2)
 @given(st.one_of(st.text(max_size=60), st.text(max_size=1).map(lambda one: one * 2001)))
 def test_a_command_is_words_or_refused(text) -> None:
     try:

@@ -86,7 +86,7 @@ PREDICTION = {
 }
 
 
-@share(3)
+@share(1.5)
 @given(
     rows=st.lists(changed(SAMPLE, KEYS) | changed(PREDICTION, KEYS) | values(KEYS), min_size=1, max_size=4),
     tail=st.sampled_from(
@@ -153,7 +153,7 @@ def test_runs_of_a_mask_give_the_mask(mask: np.ndarray) -> None:
     assert np.array_equal(Shapes(*mask.shape, (rle,)).mask(), mask)
 
 
-@share(4)
+@share(2)
 @given(
     segmentation=values(["size", "counts"])
     | st.fixed_dictionaries(
@@ -206,7 +206,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@share(3)
+@share(0.8)
 @given(data=st.data())
 def test_a_manifest_is_read_or_refused(bundle: Path, data: st.DataObject) -> None:
     good = json.loads((bundle / "bundle.json").read_text())
@@ -240,7 +240,7 @@ PROFILES = st.recursive(
 )
 
 
-@share(2)
+@share(1)
 @given(
     data=st.dictionaries(st.sampled_from(sorted(PROFILE)), PROFILES, max_size=2).map(lambda more: {**PROFILE, **more})
     | st.dictionaries(st.sampled_from(PROFILE_KEYS), PROFILES, max_size=3).map(

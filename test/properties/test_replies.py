@@ -119,7 +119,7 @@ JSON = st.recursive(
 )
 
 
-@share(4)
+@share(3)
 @given(damaged() | JSON.map(json.dumps) | st.text(max_size=80))
 def test_whatever_comes_is_fields_or_a_bad_reply_with_the_text(text) -> None:
     for parse in PARSERS:
