@@ -45,10 +45,12 @@ def remove_own_segments() -> int:
         locks = [line.split() for line in Path("/proc/locks").read_text(encoding="ascii").splitlines()]
     except OSError:
         return 0
-    own = {lock[5].rpartition(":")[2] for lock in locks if len(lock) > 5 and lock[4] == str(os.getpid())}
+    own = {lock[5] for lock in locks if len(lock) > 5 and lock[4] == str(os.getpid())}
     for beside in _files():
         try:
-            if str(beside.stat().st_ino) in own:
+            found = beside.stat()
+            device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
+            if f"{device}:{found.st_ino}" in own:
                 number += _remove(beside)
         except OSError:
             continue
