@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,9 +25,11 @@ def segment(folder: Path, name: str, *, old: bool = True) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(shared_memory, "FOLDER", tmp_path)
-    return tmp_path
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder in the real one: other file systems name their devices otherwise in /proc/locks."""
+    with tempfile.TemporaryDirectory(dir=shared_memory.FOLDER) as name:
+        monkeypatch.setattr(shared_memory, "FOLDER", Path(name))
+        yield Path(name)
 
 
 def test_segments_of_the_dead_are_removed(folder: Path) -> None:
