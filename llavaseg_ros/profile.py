@@ -6,6 +6,7 @@ folder of a bundle is taken as a profile too: that of its parts, with everything
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -200,7 +201,8 @@ def _section(kind: type[_T], data: Any, name: str, path: Path) -> _T:
 def _value(name: str, value: Any, default: Any, path: Path) -> Any:
     """The value, once it is known to be of the default's type and one of the choices."""
     if isinstance(default, float) and isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
-        return float(value)
+        with contextlib.suppress(OverflowError):  # a whole number of hundreds of digits
+            return float(value)
     if isinstance(default, float) or type(value) is not type(default):
         words = {str: "text", bool: "true or false", float: "a number of at least 0", dict: "keys and values"}
         raise BundleError(f"{path}: {name} is {value!r}, expected {words[type(default)]}")

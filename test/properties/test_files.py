@@ -37,7 +37,7 @@ KEYS = [
 BUNDLE_KEYS = ["format", "name", "mllm", "segmenter", "prompts", "files", "licence", "bytes", "sha256"]
 PROFILE_KEYS = [
     *("name", "mllm", "segmenter", "prompt_source", "memory", "allow_download", "kind", "model", "dtype", "server"),
-    *("folder", "sam", "gpu_gb", "base_url", "retries", "timeout_s", "box_format", "extra_body", "offload"),
+    *("folder", "sam", "gpu_gb", "base_url", "retries", "token_timeout_s", "box_format", "extra_body", "offload"),
 ]
 
 
@@ -263,7 +263,7 @@ def test_a_profile_is_loaded_or_refused(data: Any) -> None:
 @share(2)
 @given(
     st.dictionaries(
-        st.sampled_from(["base_url", "model", "retries", "timeout_s", "extra_body", "jpeg_quality"]), PROFILES
+        st.sampled_from(["base_url", "model", "retries", "token_timeout_s", "extra_body", "backoff_s"]), PROFILES
     )
 )
 def test_settings_of_a_server_are_taken_or_refused(data: dict[str, Any]) -> None:
@@ -290,3 +290,33 @@ def test_any_bytes_are_a_settings_file_or_refused(data: bytes) -> None:
                 reader(folder / "a.yaml")  # no good file is so short
 
     in_folder(run)
+
+
+HUGE = [10**400, -(10**400), 10**5000]
+
+
+@pytest.mark.parametrize("number", HUGE, ids=["1e400", "-1e400", "1e5000"])
+def test_numbers_of_hundreds_of_digits_are_refused_everywhere(number: int) -> None:
+    """JSON and YAML can hold them, a float cannot."""
+
+    def run(folder: Path) -> None:
+        lines, profile = folder / "a.jsonl", folder / "a.yaml"
+        (folder / "a.png").write_bytes(b"png")
+        for key in ("score", "seconds"):
+            lines.write_text(json.dumps(PREDICTION).replace(f'"{key}": {PREDICTION[key]}', f'"{key}": {digits}'))
+            with pytest.raises(DatasetError, match=str(lines)):
+                read_predictions(lines)
+        for section in (f"memory: {{gpu_gb: {digits}}}", f"segmenter: {{folder: default, offload: {digits}}}"):
+            profile.write_text(f"name: a\n{section}\n")
+            with pytest.raises(BundleError, match=str(profile)):
+                load_profile(profile)
+
+    digits = f"{'-' * (number < 0)}1{'0' * (400 if abs(number) < 10**500 else 5000)}"
+    in_folder(run)
+    if abs(number) < 10**500:
+        for key in ("token_timeout_s", "backoff_s", "retries"):
+            with pytest.raises(BadRequest, match=key):
+                ServedConfig.from_dict({"base_url": "http://127.0.0.1:8000/v1", "model": "m", key: number})
+        for segmentation in ([[0, 0, 4, 0, 4, number]], {"size": [4, 5], "counts": [number, 20]}):
+            with pytest.raises(ValueError, match="polygon|larger"):
+                check(segmentation, 4, 5)
