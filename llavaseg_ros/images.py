@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.files import write_whole
 
 _EXIF_ORIENTATION = 0x0112
+MAX_PIXELS = 100_000_000
 
 
 def read_rgb(path: Path | str) -> np.ndarray:
@@ -97,6 +99,7 @@ def _decode(path: Path, flags: int, kind: str) -> np.ndarray:
         raise BadRequest(f"{kind} {path}: cannot be read ({error.strerror or error})") from error
     if data.size == 0:
         raise BadRequest(f"{kind} {path}: the file is empty")
+    _check_size(data, kind, path)
     try:
         array = cv2.imdecode(data, flags)
     except cv2.error as error:
@@ -104,6 +107,19 @@ def _decode(path: Path, flags: int, kind: str) -> np.ndarray:
     if array is None or array.size == 0:
         raise BadRequest(f"{kind} {path}: not a picture that can be read (PNG and JPEG are)")
     return array
+
+
+def _check_size(data: np.ndarray, kind: str, path: Path) -> None:
+    """Raises BadRequest for a file of a few bytes that would unpack to gigabytes. data: of the file, uint8."""
+    try:
+        with Image.open(io.BytesIO(data.data)) as picture:
+            width, height = picture.size
+    except Image.DecompressionBombError as error:
+        raise BadRequest(f"{kind} {path}: more than {MAX_PIXELS} pixels ({error})") from error
+    except (OSError, ValueError, SyntaxError):
+        return  # a kind that Pillow does not know; OpenCV has the last word
+    if width * height > MAX_PIXELS:
+        raise BadRequest(f"{kind} {path}: {width} x {height} px are more than {MAX_PIXELS} pixels")
 
 
 def _write(path: Path, array: np.ndarray) -> None:

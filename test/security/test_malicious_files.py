@@ -6,6 +6,8 @@ import json
 import pickle
 import shutil
 import socket
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from llavaseg_ros.checkpoints import hub_folder, no_network
 from llavaseg_ros.datasets.plain_pickle import loads, read_plain_pickle
 from llavaseg_ros.errors import BadRequest, BundleError
 from llavaseg_ros.evaluation.dataset import DatasetError
+from llavaseg_ros.images import read_ids, read_mask, read_rgb
 from llavaseg_ros.plain_files import read_json, read_yaml
 from llavaseg_ros.profile import load_profile
 from llavaseg_ros.reasoning.local import LocalMLLM
@@ -250,6 +253,18 @@ def test_files_that_are_too_large_or_too_deep(tmp_path: Path) -> None:
         stream.truncate(2**40)  # sparse: it takes no room
     for read in (read_json, read_yaml):
         with pytest.raises(ValueError, match="more than"):
+            read(path)
+
+
+def test_a_picture_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
+    """A PNG of a few kilobytes says that it has 30,000 x 30,000 pixels."""
+    head = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    chunks = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts]
+    path = tmp_path / "bomb.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    for read in (read_rgb, read_mask, read_ids):
+        with pytest.raises(BadRequest, match="more than 100000000 pixels"):
             read(path)
 
 
