@@ -22,8 +22,9 @@ from rclpy.qos import QoSProfile
 # How long a result is kept for a client that has not fetched it. Results hold masks: not for long.
 RESULT_TIMEOUT_S = 30
 
-# As rclpy's default for services, but with room for many requests at once.
-_MANY = QoSProfile(depth=100)
+# As rclpy's default for services, but with room for as many requests at once as on the topic `command`: one that finds
+# no room is lost, and its client waits for ever.
+_MANY = QoSProfile(depth=1000)
 
 # Longest wait for a cancel that was accepted to become visible in the goal's state: it does so within microseconds.
 _CANCEL_SETTLES_S = 0.5

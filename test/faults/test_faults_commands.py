@@ -11,11 +11,16 @@ from typing import Any
 import pytest
 from builtin_interfaces.msg import Time
 from faults import fault
+from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
-from ros_harness import wait_until
+from ros_harness import spin_in_thread, wait_until
 from scripted_pipeline import ScriptedPipeline
 from std_msgs.msg import Empty, String
 
+from llavaseg_ros.action import Segment
 from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.msg import Command
 from llavaseg_ros.ros.sessions import MAX_SESSIONS
@@ -80,6 +85,40 @@ def test_flood(make_stack: Any, policy: str) -> None:
     assert codes == {ErrorCode.NONE, refusal}
     assert stack.node.worker.queue_length == 0 and len(stack.node.sessions) <= MAX_SESSIONS
     assert resident_mib() - before < 100
+    assert stack.do("take the mug").result.error_code == ErrorCode.NONE
+
+
+@fault(
+    "200 goals at once by the action",
+    group="Commands",
+    node="takes each, also when more wait than a service keeps by default (10)",
+    planner="200 results and final answers; the goals' status lists them all, so that it takes longer than by topic",
+)
+def test_flood_of_goals(make_stack: Any) -> None:
+    stack = make_stack(ScriptedPipeline(tokens=2, token_s=0.002), queue__policy="reject")
+    stack.send_image()
+    # The responses wait at the client: by default 10 of them, and the others would be lost there.
+    deep = QoSProfile(depth=2 * FLOOD)
+    node = Node("many", namespace=stack.namespace, context=stack.context, use_global_arguments=False)
+    client: Any = ActionClient(
+        node, Segment, "llavaseg/segment", goal_service_qos_profile=deep, result_service_qos_profile=deep
+    )
+    executor = SingleThreadedExecutor(context=stack.context)
+    executor.add_node(node)
+    spinner = spin_in_thread(executor)
+    try:
+        assert client.wait_for_server(60.0)
+        sent = [client.send_goal_async(Segment.Goal(text=f"take mug {number}")) for number in range(200)]
+        wait_until(lambda: all(future.done() for future in sent), what="200 goals to be accepted")
+        results = [future.result().get_result_async() for future in sent]
+        wait_until(lambda: all(future.done() for future in results), what="200 results")
+    finally:
+        executor.shutdown(timeout_sec=10.0)
+        spinner.join(10.0)
+        client.destroy()
+        node.destroy_node()
+    codes = {future.result().result.error_code for future in results}
+    assert codes == {ErrorCode.NONE, ErrorCode.MODEL_NOT_READY}
     assert stack.do("take the mug").result.error_code == ErrorCode.NONE
 
 
