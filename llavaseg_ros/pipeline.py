@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,20 +17,19 @@ import numpy as np
 import torch
 
 from llavaseg_ros.assemble import load_parts
-from llavaseg_ros.checks import check_command, check_image, check_prompt, is_immutable
-from llavaseg_ros.device import free_caches, limit_gpu_memory, memory_errors, select_device
-from llavaseg_ros.errors import BadRequest, Cancelled, NoImage, OutOfMemory
+from llavaseg_ros.checks import check_command, check_prompt
+from llavaseg_ros.device import limit_gpu_memory, memory_errors, select_device
+from llavaseg_ros.errors import BadRequest, Cancelled
+from llavaseg_ros.frame import CurrentImage
 from llavaseg_ros.grounding import Grounder, result_of, results_of, without_target
-from llavaseg_ros.images import smaller_image
 from llavaseg_ros.profile import load_profile
 from llavaseg_ros.reasoning.base import MLLM, Message, OnToken, ShouldCancel
 from llavaseg_ros.reasoning.boxes import BoxAsker, BoxFormat
 from llavaseg_ros.reasoning.chain import MODES, ChainOfThought
 from llavaseg_ros.reasoning.dialogue import Interpreter
 from llavaseg_ros.reasoning.local import LocalMLLM
-from llavaseg_ros.reasoning.objects import lists_objects
 from llavaseg_ros.reasoning.prompt_style import PromptStyle
-from llavaseg_ros.segmentation.encoding import Encoding, EncodingLane
+from llavaseg_ros.segmentation.encoding import EncodingLane
 from llavaseg_ros.segmentation.half import quick_segmenter
 from llavaseg_ros.segmentation.segmenter import Encoded, Segmenter
 from llavaseg_ros.types import Attributes, Referent, Result, Segment, Stage, Thought
@@ -40,7 +38,6 @@ __all__ = ["LLaVASeg", "Message"]
 
 MAX_TARGETS = 10  # of a command that asks for several things and does not say how many
 
-_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 OnProgress = Callable[[Stage, str], None]
 
@@ -76,18 +73,11 @@ class LLaVASeg:
         self.device = device or torch.device("cpu")
         self.name = name
         self.path = path
-        self.image_shape: tuple[int, int] | None = None
-        """Height and width of the current image in pixels; None before the first."""
         self._full = self._quick = self._grounder = Grounder(segmenter, prompt_source)
         self._chain = ChainOfThought(mllm, style, mode)
         self._interpreter = Interpreter(mllm, style)
         self._boxes = None if prompt_source == "adapters" or form is None else BoxAsker(mllm, form)
-        self._lane = EncodingLane(self.device, beside=overlap)
-        self._encoding: Encoding | None = None
-        self._image: np.ndarray | None = None
-        self._smaller = False
-        self.made_smaller = 0
-        """Images that were worked on at a smaller size so far, because memory ran out."""
+        self._image = CurrentImage(mllm, EncodingLane(self.device, beside=overlap))
 
     @classmethod
     def from_pretrained(
@@ -136,6 +126,11 @@ class LLaVASeg:
     def mode(self, mode: str) -> None:
         self._chain = ChainOfThought(self.mllm, self._chain.style, mode)
 
+    @property
+    def image_shape(self) -> tuple[int, int] | None:
+        """Height and width of the current image in pixels; None without one."""
+        return self._image.shape
+
     def warm_up(self) -> None:
         """Run a blank image through every part once, so that the first command does not pay for what is made lazily.
 
@@ -168,68 +163,13 @@ class LLaVASeg:
         image at three quarters of its size; masks keep the image's size, with coarser edges. OutOfMemory if that is too
         much, too.
         """
-        check_image(rgb)
-        self.reset_image()
-        keep = is_immutable(rgb) and rgb.flags.c_contiguous
-        self._image = rgb if keep else np.array(rgb, dtype=np.uint8, order="C", copy=True)
-        self._grounder = self._quick if quick else self._full
-        try:
-            self._sparing(self._encoding_of(rgb), self._take, taken=False)
-        except BaseException:
-            self.reset_image()
-            raise
-        self.image_shape = (rgb.shape[0], rgb.shape[1])
+        grounder = self._quick if quick else self._full
+        self._image.take(rgb, grounder.segmenter)
+        self._grounder = grounder
 
     def reset_image(self) -> None:
         """Forget the image and everything computed from it."""
-        self.image_shape = None
-        self._encoding = self._image = None
-        self._smaller = False
-        self.mllm.reset_image()
-
-    def _take(self) -> None:
-        """Give the image to both models."""
-        assert self._image is not None
-        segmenter, seen = self._grounder.segmenter, self._image
-        if self._smaller and not lists_objects(self.mllm):  # whose boxes are in pixels of the image that it is given
-            seen = smaller_image(seen)
-        with torch.inference_mode():
-            encode = segmenter.encode_smaller if self._smaller else segmenter.encode
-            self._encoding = self._lane.start(partial(encode, self._image))
-            self.mllm.set_image(seen)
-
-    @staticmethod
-    def _encoding_of(rgb: np.ndarray) -> str:
-        return f"encoding the image of {rgb.shape[1]} x {rgb.shape[0]} px"
-
-    def _sparing(self, doing: str, work: Callable[[], _T], *, taken: bool = True) -> _T:
-        """Do some work; where memory runs out, free what can be freed, make the image smaller, and do it once more.
-
-        taken: the image has to be taken again first. Raises OutOfMemory.
-        """
-        try:
-            with memory_errors(doing):
-                return work()
-        except OutOfMemory as error:
-            if self._smaller or self._image is None:
-                raise
-            _log.warning("%s; once more, with a smaller image", str(error))
-        # After the block, which keeps the first try's frames and with them its tensors alive.
-        self._smaller = True
-        self.made_smaller += 1
-        self._encoding = None
-        self.mllm.reset_image()
-        free_caches()
-        try:
-            if taken:
-                with memory_errors(self._encoding_of(self._image)):
-                    self._take()
-            with memory_errors(doing):
-                return work()
-        except OutOfMemory as error:
-            if self._encoding is None:
-                self.reset_image()
-            raise OutOfMemory(f"{error} (also with a smaller image)") from error
+        self._image.forget()
 
     def segment(
         self,
@@ -252,14 +192,14 @@ class LLaVASeg:
 
         Raises NoImage, BadRequest, BadReply (the MLLM's reply could not be read, twice), Cancelled, OutOfMemory.
         """
-        self._need_image()
+        self._image.encoding()
         text = check_command(command)
         if max_targets < 1:
             raise BadRequest(f"max_targets: got {max_targets}, expected at least 1")
         _report(on_progress, Stage.REASONING, "")
         started = time.perf_counter()
         on_token = _reasoning(on_progress)
-        thought = self._sparing(
+        thought = self._image.sparing(
             "reasoning", lambda: self._think(text, history, last, max_targets, on_token, should_cancel)
         )
         reasoned = time.perf_counter() - started
@@ -317,7 +257,7 @@ class LLaVASeg:
         found is False, with NOT_FOUND or EMPTY_MASK, when the target is lost; go on with the last result that was
         found. Raises NoImage, BadRequest (`last` was not found), OutOfMemory.
         """
-        self._need_image()
+        self._image.encoding()
         if not last.found:
             raise BadRequest("follow: expected a result that was found; the last one that was is where to go on from")
         assert self.image_shape is not None
@@ -337,11 +277,11 @@ class LLaVASeg:
 
         Arguments and errors as in `segment`.
         """
-        self._need_image()
+        self._image.encoding()
         text = check_command(question)
         _report(on_progress, Stage.REASONING, "")
         on_token = _reasoning(on_progress)
-        return self._sparing(
+        return self._image.sparing(
             "reasoning",
             lambda: self._chain.chat(text, history=history, on_token=on_token, should_cancel=should_cancel),
         )
@@ -354,7 +294,7 @@ class LLaVASeg:
         points: float [N, 2], x and y in pixels. labels: int [N], 1 foreground, 0 background; all 1 if not given.
         box: float [4], x0, y0, x1, y1 in pixels. Raises NoImage, BadRequest, OutOfMemory.
         """
-        self._need_image()
+        self._image.encoding()
         assert self.image_shape is not None
         points, labels, box = check_prompt(points, labels, box, self.image_shape)
         prompt = partial(self._grounder.segmenter.segment_prompt, points=points, labels=labels, box=box)
@@ -368,28 +308,10 @@ class LLaVASeg:
             "mode": self.mode,
             "prompt_source": self._grounder.prompt_source,
             "device": str(self.device),
-            "images_made_smaller": self.made_smaller,
+            "images_made_smaller": self._image.made_smaller,
             "mllm": self.mllm.describe(),
             "segmenter": self.segmenter.describe(),
         }
-
-    def _need_image(self) -> Encoding:
-        if self._encoding is None:
-            raise NoImage("there is no image yet: set_image comes before a command")
-        return self._encoding
-
-    def _encoded(self, encoding: Encoding) -> Encoded:
-        """The encoding, once it is done; without it there is no image any more, unless a smaller one may do."""
-        try:
-            with memory_errors("encoding the image"):
-                return encoding.result()
-        except OutOfMemory:
-            if self._smaller:
-                self.reset_image()
-            raise
-        except BaseException:
-            self.reset_image()
-            raise
 
     def _ground(
         self,
@@ -399,7 +321,7 @@ class LLaVASeg:
         max_targets: int = MAX_TARGETS,
     ) -> Result:
         """From a thought to a result: no mask for a question or an absent target, else the segmenter decides."""
-        seconds = {"encode": self._need_image().spent(), "reason": reasoned_s, "segment": 0.0}
+        seconds = {"encode": self._image.encoding().spent(), "reason": reasoned_s, "segment": 0.0}
         if not thought.found:
             return without_target(command, thought, seconds)
         every = (thought, *thought.others)
@@ -412,16 +334,15 @@ class LLaVASeg:
         """What `ground` makes of the encoded image; notes the time in `seconds`."""
 
         def segmented() -> _T:
-            encoding = self._need_image()
-            encoded = self._encoded(encoding)
-            seconds["encode"] += encoding.spent()
+            encoded = self._image.encoded()
+            seconds["encode"] += self._image.encoding().spent()
             started = time.perf_counter()
             with torch.inference_mode():
                 grounded = ground(encoded)
             seconds["segment"] = time.perf_counter() - started
             return grounded
 
-        return self._sparing("segmenting", segmented)
+        return self._image.sparing("segmenting", segmented)
 
 
 def _report(on_progress: OnProgress | None, stage: Stage, text: str) -> None:

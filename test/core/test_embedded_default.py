@@ -181,9 +181,9 @@ def test_out_of_memory_gives_a_coarser_mask_of_the_same_thing(
     cramped = Cramped()
     object.__setattr__(cramped, "limit_px", 3 * model.segmenter.sam.img_size // 4)
     monkeypatch.setattr(model.segmenter, "encoder", cramped)
-    before = model.made_smaller
+    before = model._image.made_smaller
     model.set_image(rgb)
-    assert model.made_smaller == before + 1
+    assert model._image.made_smaller == before + 1
     small = model.segment_thought(thought).segments[0]
     assert small.mask.shape == full.mask.shape == rgb.shape[:2] and small.mask.dtype == np.bool_
     both, either = overlap(small.mask, full.mask)

@@ -43,7 +43,7 @@ def test_in_turn_by_default() -> None:
 
 def beside() -> LLaVASeg:
     model = make(REASON, NAME, DESCRIBE)
-    model._lane = EncodingLane(model.device, beside=True)
+    model._image._lane = EncodingLane(model.device, beside=True)
     return model
 
 
@@ -70,7 +70,7 @@ def test_memory_that_runs_out_beside_is_tried_once_more_and_smaller() -> None:
     failing(model, MemoryError())
     model.segmenter.encode_smaller = smaller  # type: ignore[method-assign]
     model.set_image(IMAGE)
-    assert model.segment("I am thirsty").found and model.made_smaller == 1
+    assert model.segment("I am thirsty").found and model._image.made_smaller == 1
 
 
 def test_a_new_frame_does_not_get_the_old_ones_error() -> None:

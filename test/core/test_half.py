@@ -59,9 +59,9 @@ def test_only_followed_frames_are_quick(model: LLaVASeg, monkeypatch: pytest.Mon
     model.warm_up()
     frames = list(read_frames())
     model.set_image(frames[0].rgb)
-    assert model._need_image().result().tapped.embedding.dtype == torch.float32
+    assert model._image.encoding().result().tapped.embedding.dtype == torch.float32
     found = model.segment("Hand me the red mug.")
     model.set_image(frames[1].rgb, quick=True)
-    assert model._need_image().result().tapped.embedding.dtype == torch.bfloat16
+    assert model._image.encoding().result().tapped.embedding.dtype == torch.bfloat16
     assert model.follow(found).found
     assert model.segment("Hand me the red mug.").found  # a command about a followed frame is answered all the same

@@ -52,10 +52,10 @@ def test_once_smaller(make_stack: Any, where: str) -> None:
     model = real_pipeline(segmenter=HungrySegmenter(where, "full"))
     stack = make_stack(model)
     served(stack)
-    assert model.made_smaller == 1
+    assert model._image.made_smaller == 1
     model.segmenter.hungry = "never"
     served(stack)  # the next frame is tried at its full size again
-    assert model.made_smaller == 1
+    assert model._image.made_smaller == 1
 
 
 def starving(where: str, what: str) -> Any:
