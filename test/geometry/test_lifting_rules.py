@@ -290,3 +290,16 @@ def test_what_is_no_rotation_is_refused(bad: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="is no rotation; expected a quaternion"):
         rotation_of(bad)
     assert rotation_of((0, 0, 0, 1.1e-9)).tolist() == np.eye(3).tolist()
+
+
+def test_a_depth_camera_of_twice_the_resolution_keeps_the_rim_out_of_the_scene() -> None:
+    """The part that is looked at is counted in depth pixels, of which there are two to a color pixel."""
+    fine = Intrinsics(48, 40, 60.0, 62.0, 23.5, 19.5)
+    mask = block((7, 13), (8, 15))
+    scene = lift_masks(
+        [mask], noise(), np.ones((40, 48), np.float32), CAMERA, fine, settings=LiftSettings(erode_px=3, min_points=1)
+    )
+    rays = fine.rays().reshape(-1, 2)
+    pixels = np.floor(CAMERA.project(np.column_stack([rays, np.ones(len(rays))])) + 0.5).astype(int)
+    near = block((4, 16), (5, 18))[np.clip(pixels[:, 1], 0, 19), np.clip(pixels[:, 0], 0, 23)]
+    assert 48 * 40 - len(scene.points) == near.sum() > len(scene.targets[0].points)
