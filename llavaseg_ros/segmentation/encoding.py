@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from queue import SimpleQueue
 
 import torch
 
@@ -20,30 +22,53 @@ class EncodingLane:
     """
 
     def __init__(self, device: torch.device, *, beside: bool) -> None:
+        self._work: SimpleQueue[_Work | None] | None = None
         self.beside = beside
         self._device = device
         self._stream = torch.cuda.Stream(device) if beside and device.type == "cuda" else None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="llavaseg-encode") if beside else None
+        if beside:
+            self._work = SimpleQueue()
+            # No ThreadPoolExecutor: Python waits for its threads before it ends, also for one that hangs.
+            threading.Thread(target=_do, args=(self._work,), name="llavaseg-encode", daemon=True).start()
+
+    def __del__(self) -> None:
+        if self._work is not None:
+            self._work.put(None)
 
     def start(self, encode: Callable[[], Encoded]) -> Encoding:
         """Begin with a frame. What `encode` raises comes out here, or beside, out of `Encoding.result`."""
         started = time.perf_counter()
-        if self._thread is None:
-            done: Future[Encoded] = Future()
+        done: Future[Encoded] = Future()
+        if self._work is None:
             done.set_result(encode())
         else:
             ready = None
             if self._stream is not None:
                 ready = torch.cuda.current_stream(self._device).record_event()
-            done = self._thread.submit(self._run, encode, ready)
+            self._work.put((done, encode, self._stream, ready))
         return Encoding(done, self._stream, time.perf_counter() - started)
 
-    def _run(self, encode: Callable[[], Encoded], ready: torch.cuda.Event | None) -> Encoded:
-        if self._stream is None or ready is None:
-            return encode()
-        with torch.cuda.stream(self._stream):
-            self._stream.wait_event(ready)  # for weights that the caller's stream may still be moving
-            return encode()
+
+_Work = tuple[Future[Encoded], Callable[[], Encoded], "torch.cuda.Stream | None", "torch.cuda.Event | None"]
+
+
+def _do(queue: SimpleQueue[_Work | None]) -> None:
+    """The thread's work. Knows the lane's queue and not the lane, which ends the thread when nobody has it any more."""
+    while (work := queue.get()) is not None:
+        done, encode, stream, ready = work
+        try:
+            done.set_result(_run(encode, stream, ready))
+        except BaseException as error:
+            done.set_exception(error)
+        del work, done, encode  # a frame, until the next comes
+
+
+def _run(encode: Callable[[], Encoded], stream: torch.cuda.Stream | None, ready: torch.cuda.Event | None) -> Encoded:
+    if stream is None or ready is None:
+        return encode()
+    with torch.cuda.stream(stream):
+        stream.wait_event(ready)  # for weights that the caller's stream may still be moving
+        return encode()
 
 
 class Encoding:

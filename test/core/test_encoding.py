@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -81,3 +83,28 @@ def test_a_new_frame_does_not_get_the_old_ones_error() -> None:
     model.segmenter.encode = encode  # type: ignore[method-assign]
     model.set_image(IMAGE)
     assert model.segment("I am thirsty").found
+
+
+def test_an_encoder_that_hangs_does_not_keep_the_process_alive() -> None:
+    script = """
+import threading, time, torch
+from llavaseg_ros.segmentation.encoding import EncodingLane
+inside = threading.Event()
+lane = EncodingLane(torch.device("cpu"), beside=True)
+lane.start(lambda: inside.set() or time.sleep(600))
+inside.wait()
+print("at the end", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "at the end" in done.stdout, done.stderr
+
+
+def test_the_thread_ends_with_its_lane() -> None:
+    before = set(threading.enumerate())
+    lane = EncodingLane(torch.device("cpu"), beside=True)
+    (thread,) = set(threading.enumerate()) - before
+    assert lane.start(lambda: "encoded").result() == "encoded"  # type: ignore[arg-type,return-value,comparison-overlap]
+    assert thread.is_alive()
+    del lane
+    thread.join(60.0)
+    assert not thread.is_alive()
