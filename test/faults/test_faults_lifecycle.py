@@ -200,7 +200,7 @@ def test_frames_while_inactive(make_stack: Any) -> None:
 def test_cleanup_cycles(make_stack: Any) -> None:
     stack = make_stack(follow__enabled=True)
     change, before = Transitions(stack), (0, 0)
-    for number in range(12):
+    for number in range(8):
         stack.send_image()
         assert stack.do("take the mug").result.error_code == ErrorCode.NONE
         assert change(DEACTIVATE) and change(CLEANUP)
@@ -208,7 +208,7 @@ def test_cleanup_cycles(make_stack: Any) -> None:
         assert stack.do("take the mug").result.error_code == ErrorCode.MODEL_NOT_READY
         assert change(CONFIGURE) and change(ACTIVATE)
         stack.wait_ready()
-        if number == 3:
+        if number == 2:
             before = counted()
     after = counted()
     assert after[0] <= before[0] + 1 and after[1] <= before[1] + 2, (before, after)
