@@ -45,7 +45,7 @@ NAMESPACE = "/soak"
 COMMAND_EVERY_S = 2.0
 WRITE_EVERY_S = 10.0
 SETTLE_EVERY_S, QUIET_S = 15.0, 0.3
-READY_S = 300.0
+READY_S = 600.0
 LAST_ANSWERS_S = 120.0
 END_S = 30.0
 MOST_SAMPLES_KEPT = 180  # in the file
@@ -113,7 +113,7 @@ class Soak:
                 robot.spin(0.2)
             visitors.start()
             self._begun = time.monotonic()
-            robot.frames = 0
+            robot.frames, robot.levels = 0, {}
             robot.followed.clear()
             self._load(robot, node, camera, visitors, account)
             visitors.stop()
@@ -247,7 +247,7 @@ class Soak:
             },
             "messages_checked": self._checked,
             "visitors": {"visits": visitors.visits, "messages": visitors.received},
-            "worst_diagnostics_level": robot.worst_level,
+            "diagnostics_levels": robot.levels,
             "problems": problems,
             "samples": [self._samples[i] for i in kept],
         }

@@ -29,12 +29,14 @@ from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.msg import Answer, Command, TargetMaskArray
 from llavaseg_ros.nodes.demo_player import Shot, camera_info
 from llavaseg_ros.ros.convert import depth_mm_to_image, rgb_to_image
+from llavaseg_ros.ros.diagnostics import SUMMARY
 from llavaseg_ros.ros.messages import seconds_of, stamp_ns
 from llavaseg_ros.ros.outputs import TOPICS
 from llavaseg_ros.ros.process import use_camera_profile
 from llavaseg_ros.ros.qos import DIAGNOSTICS
 
 RATE_HZ = 30.0
+LEVELS = ("OK", "WARN", "ERROR", "STALE")
 CANCEL_AFTER_S = 0.15
 NODE = "llavaseg"
 EVERY = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
@@ -140,7 +142,7 @@ class Robot:
         self._last_number: int | None = None
         self.results: dict[str, int] = {}
         self.diagnostics: dict[str, str] = {}
-        self.worst_level = 0
+        self.levels: dict[str, int] = {}  # of the node's summary in /diagnostics: how often
         self._cancels: list[tuple[float, Any]] = []
         self._round = itertools.cycle(ROUND)
         self._command = self.node.create_publisher(Command, "command", 50)
@@ -225,9 +227,10 @@ class Robot:
 
     def _on_diagnostics(self, array: DiagnosticArray) -> None:
         for status in array.status:
-            if status.name.split(":")[0].endswith(NODE):
+            if status.name.endswith(f"{NODE}: {SUMMARY}"):
                 self.diagnostics.update({item.key: item.value for item in status.values})
-                self.worst_level = max(self.worst_level, status.level[0])
+                level = LEVELS[status.level[0]]
+                self.levels[level] = self.levels.get(level, 0) + 1
 
 
 @dataclass
