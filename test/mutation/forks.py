@@ -17,7 +17,7 @@ from types import CodeType, ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "llavaseg_ros"
-TEST_TIMEOUT_S = 30
+TEST_TIMEOUT_S = 120
 
 
 class _OneModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="mutants whose key holds this text; nothing is written")
     parser.add_argument("--again", action="store_true", help="survivors of the last run only: after tests were added")
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
+    parser.add_argument("--sample", type=int, default=1, metavar="N", help="every Nth mutant only")
+    parser.add_argument("--modules", default="", help="modules whose path holds this text")
     parser.add_argument("--list", action="store_true", help="list the mutants, run nothing")
     options = parser.parse_args(arguments)
     targets = yaml.safe_load((HERE / "targets.yaml").read_text())
@@ -46,12 +48,15 @@ def main(arguments: list[str] | None = None) -> int:
     results = json.loads(options.out.read_text()) if options.out.exists() else {}
     prefer_this_tree()
     for group in options.groups or targets:
+        targets[group] = {file: tests for file, tests in targets[group].items() if options.modules in file}
         if options.list:
             for module in targets[group]:
                 for mutant in mutants_of((ROOT / module).read_text()):
                     print(f"{module}:{mutant.line} {mutant.key}")
             continue
-        result = run_group(targets[group], options.only, results.get(group) if options.again else None, options.jobs)
+        result = run_group(
+            targets[group], options.only, results.get(group) if options.again else None, options.jobs, options.sample
+        )
         killed, total = result["killed"], result["mutants"]
         print(f"{group}: {killed} of {total} killed ({100 * killed / max(1, total):.1f} %)", flush=True)
         if not options.only:
@@ -66,12 +71,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run_group(
-    target: dict[str, Any], only: str = "", last: dict[str, Any] | None = None, jobs: int = 1
+    target: dict[str, Any],
+    only: str = "",
+    last: dict[str, Any] | None = None,
+    jobs: int = 1,
+    sample: int = 1,
 ) -> dict[str, Any]:
     """The mutants of a group's modules: how many, how many were killed, and which live.
 
     only: those whose key holds this text. last: an earlier result; what was killed then is not tried again, unless its
-    function has changed since. jobs: mutants at a time.
+    function has changed since. jobs: mutants at a time. sample: every so many-th only.
     """
     for tests in dict.fromkeys(map(tuple, target.values())):
         preload(tests)
@@ -93,8 +102,8 @@ def run_group(
         same = {name for name, digest in before.get("source", {}).items() if digests.get(name) == digest}
         counts["timeouts"] = before.get("timeouts", 0)
         waiting = []
-        for mutant in mutants_of(source):
-            if only in mutant.key:
+        for number, mutant in enumerate(mutants_of(source)):
+            if only in mutant.key and number % sample == 0:
                 counts["mutants"] += 1
                 if mutant.key.split(":")[0].split(".")[0] in same and mutant.key not in lived:
                     counts["killed"] += 1
@@ -108,7 +117,7 @@ def run_group(
                 print(f"  lives: {file}:{mutant.line} {mutant.key}", flush=True)
         survivors.sort(key=lambda survivor: (survivor["line"], survivor["key"]))
         print(f"{file}: {counts['killed']} of {counts['mutants']} killed", flush=True)
-        modules[file] = {"tests": files, **counts, "survivors": survivors, "source": digests}
+        modules[file] = {"tests": files, "sample": sample, **counts, "survivors": survivors, "source": digests}
     total = {name: sum(module[name] for module in modules.values()) for name in ("mutants", "killed", "timeouts")}
     return {**total, "seconds": round(time.monotonic() - began), "modules": modules}
 
