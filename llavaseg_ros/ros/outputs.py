@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import String
@@ -18,6 +20,11 @@ from llavaseg_ros.ros.convert import mask_to_image, rgb_to_image
 from llavaseg_ros.ros.lifting import Geometry, no_geometry
 from llavaseg_ros.ros.qos import LATCHED, NO_PUBLISHER_EVENTS
 from llavaseg_ros.types import Result
+
+# Longest wait for the subscribers of ~/answer to have the last answer, and for how long one that did not is not waited
+# for. They have it within a millisecond, on a busy machine within some.
+ACKNOWLEDGE_S = 0.1
+IMPATIENT_S = 5.0
 
 TOPICS: dict[str, type[Any]] = {
     "mask": Image,
@@ -37,6 +44,7 @@ class Outputs:
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
         self._publishers: dict[str, Any] = {}
+        self._patient_from = 0.0
         self.whole = threading.RLock()
         """Held while the messages of one outcome go out, so that those of two are never mixed. Whoever silences the
         publishers holds it, too: an outcome goes out whole or not at all."""
@@ -50,16 +58,26 @@ class Outputs:
 
     def close(self) -> None:
         """Give the publishers back; what they had latched is gone with them."""
-        publishers, self._publishers = self._publishers, {}
-        for publisher in publishers.values():
-            self._node.destroy_lifecycle_publisher(publisher)
+        with self.whole:
+            publishers, self._publishers = self._publishers, {}
+            for publisher in publishers.values():
+                self._node.destroy_lifecycle_publisher(publisher)
 
     def send(self, name: str, msg: Any) -> None:
         """Publish on one of the topics; nothing happens while the node is not active."""
         with self.whole:
             publisher = self._publishers.get(name)
             if publisher is not None:
+                if name == "answer":
+                    self._make_room(publisher)
                 publisher.publish(msg)
+
+    def _make_room(self, publisher: Any) -> None:
+        """Wait until the subscribers have the last answer: the topic keeps one, and the next would take its place
+        before a busy one has it. Not for long, and not again and again for one that hangs."""
+        now = time.monotonic()
+        if now >= self._patient_from and not publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S)):
+            self._patient_from = now + IMPATIENT_S
 
     def publish(self, outcome: Outcome, *, masks: bool = True) -> None:
         """Masks and points first, then the answer, so that whoever waits for the answer has the others already."""

@@ -280,3 +280,33 @@ def test_goals_that_make_no_sense(make_stack: Any) -> None:
         assert stack.observer.last_mask.header == image.header
     for fields in ({"timeout": Duration(sec=2**31 - 1)}, {"max_targets": 2**32 - 1}):
         assert stack.do("take the mug", **fields).result.error_code == ErrorCode.NONE
+
+
+@fault(
+    "two answers within a millisecond, before a busy subscriber has the first",
+    group="Clients",
+    node="waits for the acknowledgement of the first, at most 0.1 s, and not again for 5 s after one that did not come",
+    planner="both answers, though the topic keeps one",
+)
+def test_answers_in_quick_succession(make_stack: Any) -> None:
+    stack = make_stack()
+    publisher = stack.node._outputs._publishers["answer"]
+    asked: list[float] = []
+
+    def acknowledged(timeout: Any) -> bool:
+        """A subscriber that hangs."""
+        asked.append(timeout.nanoseconds / 1e9)
+        return False
+
+    real = publisher.wait_for_all_acked
+    order: list[str] = []
+    publisher.wait_for_all_acked = lambda timeout: (order.append("waited"), real(timeout))[1]
+    sent = publisher.publish
+    publisher.publish = lambda msg: (order.append("sent"), sent(msg))[1]
+    for _ in range(2):
+        stack.ask("")
+    assert order == ["waited", "sent"] * 2
+    publisher.wait_for_all_acked = acknowledged
+    for _ in range(20):
+        stack.ask("")
+    assert 1 <= len(asked) < 20 and max(asked) <= 0.1
