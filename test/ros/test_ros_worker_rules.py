@@ -1,0 +1,115 @@
+"""Rules of the worker that no other test of it pins. No ROS in here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ros_harness import wait_until
+
+from llavaseg_ros.errors import ModelNotReady
+from llavaseg_ros.ros import worker as module
+from llavaseg_ros.ros.jobs import Job
+from llavaseg_ros.ros.lane import WatchLimits
+from llavaseg_ros.ros.worker import ModelState, ModelWorker
+
+
+class Described:
+    """A model that says what it is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def describe(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+@pytest.fixture
+def worker() -> Iterator[ModelWorker]:
+    worker = ModelWorker()
+    yield worker
+    worker.stop(60.0)
+
+
+def load(worker: ModelWorker, name: str = "a") -> None:
+    worker.load(lambda: Described(name))
+    wait_until(lambda: worker.state is not ModelState.LOADING)
+
+
+def test_names_and_limits_that_others_rely_on(worker: ModelWorker) -> None:
+    assert [state.value for state in ModelState] == ["unloaded", "loading", "ready", "recovering", "error"]
+    assert module.OVERDUE_GRACE_S == 1.0 and module.MAX_WATCH_STEP_S == 1.0
+    assert any(thread.name == "llavaseg-model" for thread in threading.enumerate())
+
+
+def test_a_model_is_described_while_it_serves_and_not_otherwise(worker: ModelWorker) -> None:
+    assert worker.describe() == {}
+    load(worker)
+    assert worker.describe() == {"name": "a"}
+    worker.unload()
+    assert worker.describe() == {} and not worker.busy and worker.queue_length == 0
+
+
+def test_a_later_load_of_two_wins_whatever_comes_first(worker: ModelWorker) -> None:
+    release, ended = threading.Event(), []
+
+    def slow() -> Any:
+        release.wait(60.0)
+        return Described("old")
+
+    worker.load(slow, lambda: ended.append("old"))
+    worker.load(lambda: Described("new"), lambda: ended.append("new"))
+    release.set()
+    wait_until(lambda: len(ended) == 2)
+    assert ended == ["old", "new"] and worker.describe() == {"name": "new"}
+
+
+def test_only_the_thread_that_works_is_left_behind(worker: ModelWorker) -> None:
+    load(worker)
+    lane = worker._lane
+    worker._leave(lane, "REASONING", 1.0)  # it waits for work: that is no silence
+    assert worker._lane is lane and worker.overruns.count == 0 and worker.state is ModelState.READY
+    other = worker._new_lane()
+    other.pulse.enter("REASONING")
+    other.silent_s(0.0)
+    worker._leave(other, "REASONING", 1.0)
+    assert worker._lane is lane and worker.overruns.count == 0, "it was left behind before"
+    other.left = True
+    worker.wake()
+
+
+def test_a_limit_of_zero_is_none(worker: ModelWorker) -> None:
+    load(worker)
+    hold = threading.Event()
+    worker.submit(Job(lambda model, job: hold.wait(60.0), lambda *_: None, timeout_s=60.0))
+    wait_until(lambda: worker.busy)
+    for _ in range(3):
+        worker._looked -= 100.0
+        worker.watch(WatchLimits())
+    assert worker.overruns.count == 0 and worker.busy
+    hold.set()
+
+
+def test_each_state_refuses_in_its_own_words(worker: ModelWorker) -> None:
+    for state, words in (
+        (ModelState.UNLOADED, "no model is loaded: the node is not active"),
+        (ModelState.LOADING, "the model is being loaded: try again in a few seconds"),
+        (ModelState.RECOVERING, "the model is being loaded again: because"),
+        (ModelState.ERROR, "no model serves: because"),
+    ):
+        worker.state, worker.error = state, "because"
+        with pytest.raises(ModelNotReady, match=words):
+            worker.submit(Job(lambda *_: None, lambda *_: None, timeout_s=1.0))
+    worker.state = ModelState.UNLOADED
+
+
+def test_a_stop_is_true_once_the_thread_has_ended_and_false_while_it_hangs() -> None:
+    worker, hold = ModelWorker(), threading.Event()
+    load(worker)
+    worker.submit(Job(lambda model, job: hold.wait(60.0), lambda *_: None, timeout_s=60.0))
+    wait_until(lambda: worker.busy)
+    assert worker.stop(0.01) is False
+    hold.set()
+    assert worker.stop(60.0) is True and worker.state is ModelState.UNLOADED
