@@ -23,7 +23,7 @@ MODELS_VARIABLE = "LLAVASEG_MODELS"
 # What a transformers folder is made of; pickled weights stay where they are.
 HUB_PATTERNS = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 # No network has more; a file that says so would be built for ever.
-_MOST_LAYERS, _MOST_SIZE = 1000, 2**31
+_MOST_LAYERS, _MOST_SIZE = 1000, 2**40 - 1
 _LAYERS = re.compile(r"layer|depth|blocks|repeat", re.IGNORECASE)
 
 
