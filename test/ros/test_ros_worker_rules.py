@@ -12,7 +12,8 @@ from ros_harness import wait_until
 from llavaseg_ros.errors import ModelNotReady
 from llavaseg_ros.ros import worker as module
 from llavaseg_ros.ros.jobs import Job
-from llavaseg_ros.ros.lane import WatchLimits
+from llavaseg_ros.ros.lane import StageTimeout, WatchLimits
+from llavaseg_ros.ros.waiting import Policy
 from llavaseg_ros.ros.worker import ModelState, ModelWorker
 
 
@@ -113,3 +114,100 @@ def test_a_stop_is_true_once_the_thread_has_ended_and_false_while_it_hangs() -> 
     assert worker.stop(0.01) is False
     hold.set()
     assert worker.stop(60.0) is True and worker.state is ModelState.UNLOADED
+
+
+def hung(worker: ModelWorker) -> tuple[threading.Event, list[tuple[str, Any, Any]], list[str]]:
+    """A job hangs in the model and another waits; what ends, and what was asked to recover."""
+    hold, ends, recovered = threading.Event(), list[tuple[str, Any, Any]](), list[str]()
+    worker.recover = recovered.append
+    worker.line.policy = Policy.QUEUE
+    for name in ("hangs", "waits"):
+        worker.submit(
+            Job(lambda model, job: hold.wait(60.0), lambda *end, name=name: ends.append((name, *end)), timeout_s=60.0)
+        )
+    wait_until(lambda: worker.busy)
+    worker.watch(WatchLimits(stage_s=0.5))
+    worker._looked -= 100.0
+    worker.watch(WatchLimits(stage_s=0.5))
+    return hold, ends, recovered
+
+
+def test_a_hang_ends_the_job_and_those_that_wait_and_asks_for_the_model_again(worker: ModelWorker) -> None:
+    load(worker)
+    hold, ends, recovered = hung(worker)
+    assert [name for name, *_ in ends] == ["hangs", "waits"] and all(value is None for _, value, _ in ends)
+    assert isinstance(ends[0][2], StageTimeout) and isinstance(ends[1][2], ModelNotReady)
+    assert "the model is being loaded again" in str(ends[1][2])
+    assert worker.state is ModelState.RECOVERING and len(recovered) == 1 and "no sign of life for 0.5 s" in recovered[0]
+    assert worker.overruns.count == 1 and worker.overruns.stuck == 1 and not worker.busy
+    hold.set()
+    wait_until(lambda: not worker.overruns.stuck)
+    assert len(ends) == 2 and worker.state is ModelState.RECOVERING, "what came back late changed nothing"
+
+
+def test_a_model_that_cannot_describe_itself_does_no_harm(worker: ModelWorker) -> None:
+    worker.load(lambda: "no model at all")
+    wait_until(lambda: worker.state is ModelState.READY)
+    assert list(worker.describe()) == ["name"] and "cannot describe itself" in worker.describe()["name"]
+
+
+def test_a_load_that_ends_after_the_stop_does_not_serve() -> None:
+    worker, release = ModelWorker(), threading.Event()
+    worker.load(lambda: release.wait(60.0) and Described("late"))
+    wait_until(lambda: worker._lane.pulse.stage == "LOADING")
+    lane = worker._lane
+    assert worker.stop(0.01) is False
+    release.set()
+    assert worker.stop(60.0) is True and worker.state is ModelState.UNLOADED and lane.model is None
+    assert worker.describe() == {}
+
+
+class Idle:
+    """Idle work that is ready once."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[Any, Any]] = []
+        self.wanted = False
+
+    def ready(self) -> bool:
+        return self.wanted
+
+    def run(self, model: Any, pulse: Any) -> None:
+        self.wanted = False
+        self.runs.append((model, pulse))
+
+
+def test_idle_work_gets_the_model_and_the_pulse_when_it_is_woken_and_a_model_serves(worker: ModelWorker) -> None:
+    idle = Idle()
+    worker.idle_work, idle.wanted = idle, True
+    worker.wake()
+    assert not idle.runs, "no model serves"
+    load(worker)
+    wait_until(lambda: idle.runs)
+    ((model, pulse),) = idle.runs
+    assert isinstance(model, Described) and pulse is worker._lane.pulse
+    wait_until(lambda: worker._lane.pulse.stage == "")
+    idle.wanted = True
+    worker.wake()
+    wait_until(lambda: len(idle.runs) == 2)
+
+
+def test_a_load_that_worked_leaves_no_error(worker: ModelWorker) -> None:
+    def fail() -> Any:
+        raise OSError("no such file")
+
+    worker.load(fail)
+    wait_until(lambda: worker.state is ModelState.ERROR)
+    assert "no such file" in worker.error
+    load(worker)
+    assert worker.error == "" and worker.state is ModelState.READY and not worker.busy
+
+
+def test_a_job_that_has_ended_is_not_running_any_more(worker: ModelWorker) -> None:
+    load(worker)
+    ends: list[Any] = []
+    worker.submit(Job(lambda model, job: worker.running is job, lambda *end: ends.append(end), timeout_s=60.0))
+    wait_until(lambda: ends)
+    assert ends == [(True, None)]
+    wait_until(lambda: worker.running is None)
+    assert not worker.busy
