@@ -39,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="survivors of the last run only: after tests were added")
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
     parser.add_argument("--sample", type=int, default=1, metavar="N", help="every Nth mutant only")
+    parser.add_argument("--offset", type=int, default=0, help="of the sample: the first one's number")
     parser.add_argument("--modules", default="", help="modules whose path holds this text")
     parser.add_argument("--list", action="store_true", help="list the mutants, run nothing")
     options = parser.parse_args(arguments)
@@ -55,7 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
                     print(f"{module}:{mutant.line} {mutant.key}")
             continue
         result = run_group(
-            targets[group], options.only, results.get(group) if options.again else None, options.jobs, options.sample
+            targets[group],
+            options.only,
+            results.get(group) if options.again else None,
+            options.jobs,
+            (options.sample, options.offset),
         )
         killed, total = result["killed"], result["mutants"]
         print(f"{group}: {killed} of {total} killed ({100 * killed / max(1, total):.1f} %)", flush=True)
@@ -75,12 +80,12 @@ def run_group(
     only: str = "",
     last: dict[str, Any] | None = None,
     jobs: int = 1,
-    sample: int = 1,
+    sample: tuple[int, int] = (1, 0),
 ) -> dict[str, Any]:
     """The mutants of a group's modules: how many, how many were killed, and which live.
 
     only: those whose key holds this text. last: an earlier result; what was killed then is not tried again, unless its
-    function has changed since. jobs: mutants at a time. sample: every so many-th only.
+    function has changed since. jobs: mutants at a time. sample: every so many-th only, from which one on.
     """
     for tests in dict.fromkeys(map(tuple, target.values())):
         preload(tests)
@@ -103,7 +108,7 @@ def run_group(
         counts["timeouts"] = before.get("timeouts", 0)
         waiting = []
         for number, mutant in enumerate(mutants_of(source)):
-            if only in mutant.key and number % sample == 0:
+            if only in mutant.key and number % sample[0] == sample[1]:
                 counts["mutants"] += 1
                 if mutant.key.split(":")[0].split(".")[0] in same and mutant.key not in lived:
                     counts["killed"] += 1
@@ -117,7 +122,7 @@ def run_group(
                 print(f"  lives: {file}:{mutant.line} {mutant.key}", flush=True)
         survivors.sort(key=lambda survivor: (survivor["line"], survivor["key"]))
         print(f"{file}: {counts['killed']} of {counts['mutants']} killed", flush=True)
-        modules[file] = {"tests": files, "sample": sample, **counts, "survivors": survivors, "source": digests}
+        modules[file] = {"tests": files, "sample": sample[0], **counts, "survivors": survivors, "source": digests}
     total = {name: sum(module[name] for module in modules.values()) for name in ("mutants", "killed", "timeouts")}
     return {**total, "seconds": round(time.monotonic() - began), "modules": modules}
 
