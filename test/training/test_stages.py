@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from llavaseg_ros.reasoning.object_tower import ObjectTowerConfig  # noqa: E402
 from llavaseg_ros.segmentation.segmenter import ADAPTERS_FILE  # noqa: E402
 from llavaseg_ros.segmentation.text_encoder import TextEncoder  # noqa: E402
 from llavaseg_ros.training import adapters, default, mllm, sam  # noqa: E402
+from llavaseg_ros.training import export as export_module  # noqa: E402
 from llavaseg_ros.training.export import export_from_bundle  # noqa: E402
 from llavaseg_ros.training.images import SceneSet, collate  # noqa: E402
 from llavaseg_ros.training.language import random_scene  # noqa: E402
@@ -152,6 +155,24 @@ def test_words_for_a_photograph_name_it_or_nothing_of_the_mosaic() -> None:
         assert present.target.endswith(photograph.word) and present.attributes.color in ("", photograph.color)
         assert present.attributes.location in ("", "left" if present.object_id == 1 else "right")
         assert absent.object_id is None and not absent.target.endswith(("kiwi", "lime"))
+
+
+def test_an_export_that_fails_leaves_the_older_bundle_whole(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained / "bundle", tmp_path / "bundle")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left.*bundle"):
+        patch.setattr(export_module, "write_bundle", full)  # the last thing that is written
+        export_module.export(trained / "run", tmp_path / "bundle", name="newer", width=192, depth=2)
+    assert {p.name for p in (tmp_path / "bundle").iterdir()} == {"bundle.json", "mllm", "segmenter"}
+    kept, old = verify(tmp_path / "bundle", deep=True), verify(trained / "bundle")
+    assert (kept.name, kept.files) == (old.name, old.files)
+    export_module.export(trained / "run", tmp_path / "bundle", name="newer", width=192, depth=2)
+    assert verify(tmp_path / "bundle", deep=True).name == "newer"
 
 
 @pytest.mark.parametrize("fast", [0.0, 1.0])
