@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -146,7 +147,7 @@ def write_bundle(
         if not (root / _NEEDED[part]).is_file():
             raise BundleError(f"cannot write {folder / MANIFEST}: there is no {root / _NEEDED[part]}")
         if not Path(value).is_absolute():
-            for path in sorted(p for p in root.rglob("*") if p.is_file()):
+            for path in filter(Path.is_file, _shown(root)):
                 files[path.relative_to(folder).as_posix()] = _entry(path)
     if prompts.endswith(".yaml"):
         files[prompts] = _entry(Path(_prompts(folder, prompts)))
@@ -184,19 +185,25 @@ def _hash(path: Path) -> str:
 
 
 def _check_nothing_else(bundle: Bundle) -> None:
-    """Raise BundleError for a file in a part that is not listed; hidden ones, which nothing loads, do not matter."""
+    """Raise BundleError for a file in a part that is not listed."""
     if (
         bundle.prompts.endswith(".yaml")
         and Path(bundle.prompts).relative_to(bundle.folder).as_posix() not in bundle.files
     ):
         raise BundleError(f"{bundle.prompts} does not belong to the bundle: {MANIFEST} does not list it")
     for part in bundle.own:
-        for folder, folders, names in os.walk(getattr(bundle, part)):
-            linked = [name for name in folders if (Path(folder) / name).is_symlink()]
-            for name in sorted((*names, *linked)):
-                path = Path(folder) / name
-                if not name.startswith(".") and path.relative_to(bundle.folder).as_posix() not in bundle.files:
-                    raise BundleError(f"{path} does not belong to the bundle: {MANIFEST} does not list it")
+        for path in _shown(getattr(bundle, part)):
+            if path.relative_to(bundle.folder).as_posix() not in bundle.files:
+                raise BundleError(f"{path} does not belong to the bundle: {MANIFEST} does not list it")
+
+
+def _shown(part: Path) -> Iterator[Path]:
+    """The files in a folder, and links to folders, in order. Hidden ones (.git, what a download left) are left out:
+    nothing loads them, and other tools change them."""
+    for folder, folders, names in os.walk(part):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        linked = [name for name in folders if (Path(folder) / name).is_symlink()]
+        yield from (Path(folder) / name for name in sorted((*names, *linked)) if not name.startswith("."))
 
 
 def _part(folder: Path, value: str, key: str) -> Path:

@@ -24,7 +24,7 @@ MODELS_VARIABLE = "LLAVASEG_MODELS"
 HUB_PATTERNS = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 # No network has more; a file that says so would be built for ever.
 _MOST_LAYERS, _MOST_SIZE = 1000, 2**40 - 1
-_LAYERS = re.compile(r"layer|depth|blocks|repeat", re.IGNORECASE)
+_LAYERS = re.compile(r"(?:num|n)_\w*(?:layers?|blocks|repeats?)|(?:\w+_)?depth")
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def check_sizes(config: Any, path: Path, *, least: int = -_MOST_SIZE, most: int 
     for key, value in _entries(config):
         if not isinstance(value, int) or isinstance(value, bool):
             continue
-        if not least <= value <= (min(most, _MOST_LAYERS) if _LAYERS.search(key) else most):
+        if not least <= value <= (min(most, _MOST_LAYERS) if _LAYERS.fullmatch(key) else most):
             raise BundleError(f"{path}: {key} is {value!r:.40}, which is no size of a network")
 
 

@@ -76,8 +76,14 @@ class Outputs:
         """Wait until the subscribers have the last answer: the topic keeps one, and the next would take its place
         before a busy one has it. Not for long, and not again and again for one that hangs."""
         now = time.monotonic()
-        if now >= self._patient_from and not publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S)):
-            self._patient_from = now + IMPATIENT_S
+        if now < self._patient_from:
+            return
+        # Asked again and again: rclpy's own wait would hold the interpreter's lock, and with it every thread.
+        while not publisher.wait_for_all_acked(Duration(seconds=0)):
+            if time.monotonic() - now > ACKNOWLEDGE_S:
+                self._patient_from = now + IMPATIENT_S
+                return
+            time.sleep(0.001)
 
     def publish(self, outcome: Outcome, *, masks: bool = True) -> None:
         """Masks and points first, then the answer, so that whoever waits for the answer has the others already."""

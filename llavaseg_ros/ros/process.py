@@ -18,9 +18,12 @@ from rclpy.signals import SignalHandlerOptions
 
 from llavaseg_ros.children import end_with_parent
 from llavaseg_ros.ros.shared_memory import remove_dead_segments, remove_own_segments
+from llavaseg_ros.unfinished import wait_until_outside
 
 # For the executor to send the last results, between the end of the work and the end of the executor.
 LAST_WORDS_S = 0.1
+# For what threads beside the worker's still compute (SAM's encoder); half of what supervisors usually give.
+LAST_COMPUTATION_S = 2.5
 
 # So many errors out of callbacks in so short a time mean that nothing works any more.
 MANY_FAILURES, MANY_FAILURES_S = 20, 10.0
@@ -131,6 +134,7 @@ def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, thre
     spinner.start()
     stop.wait()
     came_back = node.close() if hasattr(node, "close") else True
+    came_back = wait_until_outside(LAST_COMPUTATION_S) and came_back
     time.sleep(LAST_WORDS_S)
     executor.shutdown(timeout_sec=2.0)
     spinner.join(2.0)

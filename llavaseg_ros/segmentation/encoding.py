@@ -11,6 +11,7 @@ from queue import SimpleQueue
 import torch
 
 from llavaseg_ros.segmentation.segmenter import Encoded
+from llavaseg_ros.unfinished import inside_a_library
 
 
 class EncodingLane:
@@ -57,7 +58,10 @@ def _do(queue: SimpleQueue[_Work | None]) -> None:
     while (work := queue.get()) is not None:
         done, encode, stream, ready = work
         try:
-            done.set_result(_run(encode, stream, ready))
+            with inside_a_library():
+                encoded = _run(encode, stream, ready)
+            done.set_result(encoded)
+            del encoded
         except BaseException as error:
             done.set_exception(error)
         del work, done, encode  # a frame, until the next comes

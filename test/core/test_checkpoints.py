@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from llavaseg_ros import checkpoints
-from llavaseg_ros.checkpoints import OFFICIAL_SAMS, check_sam, fetch_sam, hub_folder, models_folder, sam_path
+from llavaseg_ros.checkpoints import (
+    OFFICIAL_SAMS,
+    check_sam,
+    check_transformers_folder,
+    fetch_sam,
+    hub_folder,
+    models_folder,
+    sam_path,
+)
 from llavaseg_ros.errors import BundleError
 
 VIT_B = OFFICIAL_SAMS["vit_b"].name
@@ -84,3 +92,16 @@ def test_a_model_of_the_hub_that_is_not_here_comes_with_its_command(monkeypatch:
         hub_folder("llava-hf/llava-1.5-7b-hf")
     with pytest.raises(BundleError, match="cannot get the model a/b/c"):
         hub_folder("a/b/c")
+
+
+def test_no_type_of_model_is_refused_for_its_sizes(tmp_path: Path) -> None:
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as TYPES
+
+    for kind in TYPES:
+        try:
+            config = AutoConfig.for_model(kind)
+        except (KeyError, ValueError, ImportError):  # some have no sizes of their own, or need further packages
+            continue
+        (tmp_path / "config.json").write_text(config.to_json_string(use_diff=False))
+        assert check_transformers_folder(tmp_path)["model_type"] == config.model_type

@@ -127,3 +127,18 @@ def test_missing_folders(tmp_path: Path) -> None:
 
 def test_default_is_in_the_package() -> None:
     assert default_bundle().name == "weights" and default_bundle().parent.name == "llavaseg_ros"
+
+
+def test_what_a_download_leaves_hidden_is_no_part_of_a_bundle(tmp_path: Path) -> None:
+    left = ("mllm/.cache/huggingface/a.metadata", "mllm/.DS_Store")
+    for name in ("mllm/config.json", "segmenter/segmenter.json", *left):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    written = write_bundle(tmp_path, "mine", "embedded")
+    assert set(written.files) == {"mllm/config.json", "segmenter/segmenter.json"}
+    (tmp_path / "mllm" / ".cache" / "huggingface" / "b.metadata").write_text("{}")
+    verify(tmp_path, deep=True)
+    (tmp_path / "mllm" / "shown").mkdir()
+    (tmp_path / "mllm" / "shown" / "b.json").write_text("{}")
+    with pytest.raises(BundleError, match="b.json does not belong"):
+        verify(tmp_path, deep=True)

@@ -96,7 +96,28 @@ inside.wait()
 print("at the end", flush=True)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and "at the end" in done.stdout, done.stderr
+    assert done.returncode == 1 and "at the end" in done.stdout, done.stderr
+
+
+def test_an_encoder_at_work_is_waited_for_at_the_end_of_the_process() -> None:
+    # Torch's own C++ code aborts the process when the interpreter ends under it.
+    script = """
+import threading, torch
+from llavaseg_ros.segmentation.encoding import EncodingLane
+torch.set_num_threads(1)
+inside = threading.Event()
+layers = torch.nn.Sequential(*[torch.nn.Conv2d(32, 32, 3, padding=1) for _ in range(30)])
+def encode():
+    inside.set()
+    with torch.inference_mode():
+        layers(torch.randn(1, 32, 200, 200))
+    print("encoded", flush=True)
+lane = EncodingLane(torch.device("cpu"), beside=True)
+lane.start(encode)
+inside.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "encoded" in done.stdout, done.stderr
 
 
 def test_the_thread_ends_with_its_lane() -> None:
