@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 # Control tokens of the common families, also where the tokenizer at hand does not know them (a served model's might).
 _MARKUP = re.compile(
-    r"""<\|[^<>|]{0,60}\|>                 # <|im_start|>, <|endoftext|>
-      | <｜[^<>｜]{0,60}｜>
-      | </?[a-z_][a-z0-9_]{0,60}>          # <image>, </s>, <end_of_utterance>
-      | \[/?INST\] | <</?SYS>> | \[/?IMG\]
+    r"""<[|｜][^<>|｜]{0,60}[|｜]>              # <|im_start|>, <|endoftext|>, with blanks, too
+      | <(?=[^<>\s]{0,60}[^\W\d_])[^<>\s]{1,61}>  # <image>, </s>, <global-img>, <|turn>, <seed:bos>: a word in brackets
+      | \[/?INST\] | <</?SYS>> | \[/?IMG\] | \|SPEAKER\|
       """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -25,7 +24,11 @@ _ROLE = re.compile(
     r"(?:user|assistant|system|human|gpt|bot|developer|instruction|response|\bai)\s{0,4}(?P<colon>[:：])", re.IGNORECASE
 )
 # Of tokenizers that write control tokens as plain words in brackets; a command may well hold other such words.
-_BRACKETED = ("IMG_BREAK", "IMG_END", "SYSTEM_PROMPT", "AVAILABLE_TOOLS", "TOOL_CALLS", "TOOL_RESULTS", "gMASK", "sop")
+_BRACKETED = (
+    "IMG_BREAK", "IMG_END", "AUDIO", "BEGIN_AUDIO", "SYSTEM_PROMPT", "MODEL_SETTINGS", "THINK", "ARGS", "CALL_ID",
+    "AVAILABLE_TOOLS", "TOOL_CALLS", "TOOL_CONTENT", "TOOL_RESULTS", "PREFIX", "MIDDLE", "SUFFIX",
+    "CLS", "SEP", "MASK", "PAD", "UNK", "BOS", "EOS", "gMASK", "sMASK", "sop", "eop",
+)  # fmt: skip
 _ZERO_WIDTH_NON_JOINER = "\u200c"  # a letter's form in Persian depends on it
 _MARKUP_SIGNS = "<>[]{}|"
 _MOST_PASSES = 16

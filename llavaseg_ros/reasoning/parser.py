@@ -184,7 +184,7 @@ def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(_as_text(item) for item in value if not isinstance(item, (list, dict)))
+        return ", ".join(filter(None, (_as_text(item) for item in value if not isinstance(item, (list, dict)))))
     return str(value).strip()
 
 

@@ -30,12 +30,13 @@ _MANY = QoSProfile(depth=1000)
 _CANCEL_SETTLES_S = 0.5
 
 
-class _OnSteadyClock:
+class _OnSystemClock:
     """A node whose clock never stops. rcl counts the age of results on the clock of the node that it is given: where
-    simulated time pauses or jumps back, it would keep every result, with its masks, until the time has come again."""
+    simulated time pauses or jumps back, it would keep every result, with its masks, until the time has come again. No
+    steady clock: goals are stamped with it, too, and clients cancel all those before a time of theirs."""
 
     def __init__(self, node: Node) -> None:
-        self._node, self._clock = node, Clock(clock_type=ClockType.STEADY_TIME)
+        self._node, self._clock = node, Clock(clock_type=ClockType.SYSTEM_TIME)
 
     def get_clock(self) -> Clock:
         return self._clock
@@ -63,9 +64,9 @@ class DeferredActionServer(ActionServer):
             cancel(handle)
             return CancelResponse.ACCEPT
 
-        self._steady = _OnSteadyClock(node)  # kept, because rcl goes on using its clock
+        self._on_system_clock = _OnSystemClock(node)  # kept, because rcl goes on using its clock
         super().__init__(
-            cast(Node, self._steady),
+            cast(Node, self._on_system_clock),
             action_type,
             name,
             execute_callback=lambda handle: action_type.Result(),

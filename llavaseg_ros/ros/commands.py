@@ -22,7 +22,7 @@ from llavaseg_ros.ros import messages
 from llavaseg_ros.ros.cdr import RawMessage
 from llavaseg_ros.ros.convert import to_rgb
 from llavaseg_ros.ros.freshness import Frame, FrameStore
-from llavaseg_ros.ros.jobs import Job
+from llavaseg_ros.ros.jobs import CommandTimeout, Job
 from llavaseg_ros.ros.lifting import Geometry, Lifter
 from llavaseg_ros.ros.sessions import Sessions
 from llavaseg_ros.ros.waiting import Policy
@@ -81,7 +81,10 @@ class Done:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command ends with. masks is None when no frame was reached; what is below `shape` only after a success."""
+    """What a command ends with. masks is None when no frame was reached; what is below `shape` only after a success.
+
+    by_model: a failure is the model's, and not that of a client that left it no time.
+    """
 
     answer: Answer
     masks: TargetMaskArray | None = None
@@ -89,6 +92,7 @@ class Outcome:
     geometry: Geometry | None = None
     rgb: np.ndarray | None = None
     result: Result | None = None
+    by_model: bool = True
 
     @property
     def best_mask(self) -> Any:
@@ -224,7 +228,9 @@ class CommandRunner:
             assert error is not None
             final = self._answer(request, job, error=messages.error_text(error))
             clears = request.shape is not None and not isinstance(error, Cancelled)
-            return Outcome(final, self._no_masks(request) if clears else None, request.shape)
+            timely = job.timeout_s >= self._limits().timeout_s and request.shape is not None
+            by_model = timely or not isinstance(error, CommandTimeout)
+            return Outcome(final, self._no_masks(request) if clears else None, request.shape, by_model=by_model)
         result, masks, problem = value.result, value.masks, value.geometry.problem
         final = self._answer(
             request,

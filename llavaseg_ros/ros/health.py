@@ -11,7 +11,7 @@ from llavaseg_ros.ros.freshness import FUTURE_TOLERANCE_NS, NS
 from llavaseg_ros.ros.worker import ModelState
 
 FAILURES_IN_A_ROW = 3  # so many commands in a row that failed by the model's fault are no accident
-RECENT_S = 60.0  # how long a failure is worth a warning when nothing came after it
+RECENT_S = 60.0  # how long a failure counts when nothing came after it
 USUAL_RATE_HZ = 2.0  # a slower camera has no rate that could collapse
 COLLAPSE = 0.5  # of the usual rate
 LITTLE_MEMORY, LITTLE_GPU_MEMORY = 0.05, 0.02  # shares of what there is
@@ -149,7 +149,8 @@ def _model_level(now: Snapshot) -> tuple[Level, str]:
         return Level.STALE, "loading the model" if now.model_state is ModelState.LOADING else "no model is loaded"
     server = now.model.get("mllm", {})
     if server.get("state", "up") not in ("up", "unknown"):
-        return Level.ERROR, f"the language model's server is {server['state']}: {server['last_error']}"
+        was = f"the language model's server is {server['state']}: {server['last_error']}"
+        return (Level.ERROR, was) if _recently(now) else (Level.WARN, f"when last asked, {was}")
     if now.stuck_threads:
         what = "thread hangs" if now.stuck_threads == 1 else "threads hang"
         return (
@@ -204,14 +205,21 @@ def _commands(now: Snapshot) -> Part:
         "last error age [s]": _number(now.last_error_age_s),
     }
     level, message = Level.OK, "working on a command" if now.busy else "waiting for a command"
-    recently = now.last_error_age_s is not None and now.last_error_age_s < RECENT_S
+    recently = _recently(now)
     if now.failed_in_a_row >= FAILURES_IN_A_ROW:
-        level, message = Level.ERROR, f"the last {now.failed_in_a_row} commands failed: {now.last_error}"
+        # Not for ever: whoever obeys would send nothing that could work.
+        level = Level.ERROR if recently else Level.WARN
+        message = f"the last {now.failed_in_a_row} commands failed: {now.last_error}"
     elif now.queue_full:
         level, message = Level.WARN, f"the queue is full: {now.queue_length} commands wait"
     elif now.failed_in_a_row and recently:
         level, message = Level.WARN, f"the last command failed: {now.last_error}"
     return Part("commands", level, message, values)
+
+
+def _recently(now: Snapshot) -> bool:
+    """The last failure is so recent that nobody need have another try."""
+    return now.last_error_age_s is not None and now.last_error_age_s < RECENT_S
 
 
 def _following(now: Snapshot) -> Part:

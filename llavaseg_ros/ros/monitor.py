@@ -77,7 +77,7 @@ class Monitor:
             self._latencies.append(latency_s)
         if code in MODEL_WORKED:
             self._failed_in_a_row = 0
-        elif code in MODEL_FAILURES:
+        elif code in MODEL_FAILURES and outcome.by_model:
             self._failed_in_a_row += 1
         if code not in (ErrorCode.NONE, ErrorCode.NOT_FOUND, ErrorCode.PREEMPTED):
             self._failed += 1

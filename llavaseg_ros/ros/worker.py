@@ -169,9 +169,11 @@ class ModelWorker:
         """End every job at once. The model's thread notices later and throws its work away."""
         with self._wake:
             running = self.running
-            jobs = self.line.clear() + ([running] if running is not None else [])
+            # The running one first: it moves the robot on, and each answer that goes out takes a while.
+            jobs = ([running] if running is not None else []) + self.line.clear()
         for job in jobs:
             job.cancel(reason)
+        for job in jobs:
             job.end(None, reason)
 
     def expire(self) -> None:
@@ -276,12 +278,21 @@ class ModelWorker:
                 idle = FOLLOWING if job is None else Stage.QUEUED.value
                 lane.pulse.enter(idle if errand is None else LOADING)
             if errand is not None:
-                errand(lane)
+                self._run(errand, lane)
             elif job is None:
                 self._do_idle_work(lane)
             else:
                 self._do(job, lane)
         lane.model = None
+
+    def _run(self, errand: Callable[[Lane], None], lane: Lane) -> None:
+        try:
+            errand(lane)
+        except BaseException as raised:  # as with jobs: the thread must live on
+            log.exception("the model could not be loaded or freed")
+            with self._wake:
+                if not lane.left and self.state is not ModelState.UNLOADED:
+                    self.state, self.error = ModelState.ERROR, str(as_error(raised))
 
     def _do(self, job: Job, lane: Lane) -> None:
         try:
@@ -362,8 +373,11 @@ def _free(lane: Lane) -> None:
 def _collect() -> None:
     gc.collect()
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    try:
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    except Exception:  # after an illegal access every call fails, and whoever waits for us must not wait for ever
+        log.exception("the GPU's memory could not be given back")
 
 
 def _unless_expected(raised: BaseException) -> BaseException | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticStatus
 from faults import fault
 from hanging import Gate, HangingPipeline, Shelf, overrun, wait_for
@@ -22,7 +23,7 @@ from llavaseg_ros.nodes import llavaseg_node
 from llavaseg_ros.ros import health, monitor
 from llavaseg_ros.ros.diagnostics import host_memory_mb, resident_mb
 from llavaseg_ros.ros.gpu import GpuWatch
-from llavaseg_ros.ros.health import FAILURES_IN_A_ROW
+from llavaseg_ros.ros.health import FAILURES_IN_A_ROW, RECENT_S
 from llavaseg_ros.ros.worker import ModelState
 
 OK, WARN, ERROR, STALE = (
@@ -206,8 +207,9 @@ def test_levels_of_the_camera(make_stack: Any) -> None:
 @fault(
     "commands fail by the model's fault, or too many come",
     group="Diagnostics",
-    node=f"WARN after one, and while the queue is full; ERROR after {FAILURES_IN_A_ROW} in a row, until one works",
-    planner="trust: no after three in a row",
+    node=f"WARN after one, and while the queue is full; ERROR after {FAILURES_IN_A_ROW} in a row, until one works, or "
+    f"WARN again when none was tried for {RECENT_S:g} s; time-outs of commands that had no time do not count",
+    planner="trust: no after three in a row, for a minute",
 )
 def test_levels_of_the_commands(make_stack: Any) -> None:
     armed, gate = [True], Gate()
@@ -227,6 +229,8 @@ def test_levels_of_the_commands(make_stack: Any) -> None:
         stack.do("take the mug")
     stack.ask("")  # a fault of the command's: it neither counts nor excuses
     assert tells(stack, ERROR, "the last 3 commands failed")["trust"] == "no"
+    stack.node.monitor._error_at -= RECENT_S
+    assert tells(stack, WARN, "the last 3 commands failed")["trust"] == "yes"  # or nobody would try again
     armed[0] = False
     assert stack.do("take the mug").result.error_code == ErrorCode.NONE
     assert tells(stack, OK, "ready")["failed in a row"] == "0"
@@ -238,6 +242,15 @@ def test_levels_of_the_commands(make_stack: Any) -> None:
     for handle in (running, waiting):
         assert stack.result(handle).result.error_code == ErrorCode.NONE
     tells(stack, OK, "ready")
+    gate.open.clear()
+    gate.inside.clear()
+    running = stack.send_goal("wait")
+    assert gate.inside.wait(60.0)
+    for _ in range(FAILURES_IN_A_ROW):  # in line until their time is over: nothing that the model could help
+        assert stack.do("take the mug", timeout=Duration(nanosec=1000)).result.error_code == ErrorCode.TIMEOUT
+    gate.open.set()
+    assert stack.result(running).result.error_code == ErrorCode.NONE
+    assert tells(stack, OK, "ready")["failed in a row"] == "0"
 
 
 @fault(

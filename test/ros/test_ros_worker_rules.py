@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -211,3 +213,52 @@ def test_a_job_that_has_ended_is_not_running_any_more(worker: ModelWorker) -> No
     assert ends == [(True, None)]
     wait_until(lambda: worker.running is None)
     assert not worker.busy
+
+
+def test_a_gpu_that_is_broken_holds_nobody_up(worker: ModelWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> bool:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    load(worker)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=SimpleNamespace(is_available=broken)))
+    ended: list[Any] = []
+    worker.swap(lambda: Described("b"), ended.append)
+    wait_until(lambda: ended)
+    assert ended == [None] and worker.describe() == {"name": "b"}
+
+
+def test_an_error_while_a_model_is_taken_leaves_the_thread_alive(worker: ModelWorker) -> None:
+    def broken() -> None:
+        raise SystemExit("out of a library")
+
+    worker.load(lambda: Described("a"), broken)
+    wait_until(lambda: worker.state is ModelState.ERROR)
+    with pytest.raises(ModelNotReady, match="out of a library"):
+        worker.submit(Job(lambda *_: None, lambda *_: None, timeout_s=60.0))
+    load(worker)
+    assert worker.state is ModelState.READY and worker.describe() == {"name": "a"}
+
+
+def test_who_ends_all_commands_stops_the_running_one_first(worker: ModelWorker) -> None:
+    load(worker)
+    worker.line.policy = Policy.QUEUE
+    order: list[str] = []
+    stopped = threading.Event()
+
+    def job(name: str) -> Job:
+        def run(_: Any, mine: Job) -> None:
+            wait_until(mine.should_cancel)
+            stopped.set()
+
+        def finish(*_: Any) -> None:
+            assert stopped.wait(60.0)  # the model has been told before any answer goes out
+            order.append(name)
+
+        return Job(run, finish, timeout_s=600.0, name=name)
+
+    jobs = [job(name) for name in ("running", "first", "second")]
+    for each in jobs:
+        worker.submit(each)
+    wait_until(lambda: worker.running is jobs[0])
+    worker.abandon_all(ModelNotReady("stop"))
+    assert order == ["running", "first", "second"]
