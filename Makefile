@@ -60,8 +60,8 @@ test: setup
 
 coverage: setup
 	@mkdir -p out/coverage; rm -f out/coverage/data*
-	@$(BIN)/python -m coverage run -m pytest -q
-	@$(BIN)/python -m coverage combine -q; $(BIN)/python -m coverage html -q -d out/coverage; $(BIN)/python -m coverage report
+	@passed=0; $(BIN)/python -m coverage run -m pytest -q || passed=$$?; \
+	$(BIN)/python -m coverage combine -q; $(BIN)/python -m coverage html -q -d out/coverage; $(BIN)/python -m coverage report; exit $$passed
 
 mutation: setup
 	@$(BIN)/python test/mutation/run.py

@@ -13,6 +13,7 @@ from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.files import write_whole
 
 _EXIF_ORIENTATION = 0x0112
+_HEADS = (b"\x89PNG", b"\xff\xd8")
 MAX_PIXELS = 100_000_000
 
 
@@ -117,7 +118,9 @@ def _check_size(data: np.ndarray, kind: str, path: Path) -> None:
     except Image.DecompressionBombError as error:
         raise BadRequest(f"{kind} {path}: more than {MAX_PIXELS} pixels ({error})") from error
     except (OSError, ValueError, SyntaxError):
-        return  # a kind that Pillow does not know; OpenCV has the last word
+        if not data[:64].tobytes().startswith(_HEADS):  # how large it would become nobody knows before it is
+            raise BadRequest(f"{kind} {path}: not a picture that can be read (PNG and JPEG are)") from None
+        return  # a broken one; OpenCV says so
     if width * height > MAX_PIXELS:
         raise BadRequest(f"{kind} {path}: {width} x {height} px are more than {MAX_PIXELS} pixels")
 

@@ -13,6 +13,8 @@ import numpy as np
 _MARGIN = 1.02
 # A ray's x / z and y / z beyond this leave no room for the depth, m, that it is multiplied with.
 _FARTHEST = 1e30
+# A ray that projects further from its pixel than this is none of the pixel's.
+_OFF_PX = 0.05
 # Five iterations, OpenCV's default, are off by pixels in the corners of a wide lens.
 _EXACT = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 100, 1e-9)
 
@@ -40,13 +42,21 @@ class Intrinsics:
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
 
     def rays(self) -> np.ndarray:
-        """float32 [H, W, 2]: x / z and y / z of every pixel's ray, the lens taken out. Not to be written to."""
-        return _rays(self)
+        """float32 [H, W, 2]: x / z and y / z of every pixel's ray, the lens taken out; 0 where `blind`. Not to be
+        written to."""
+        return _rays(self)[0]
+
+    @property
+    def blind(self) -> np.ndarray | None:
+        """bool [H, W]: pixels that no ray comes to, None if there are none. The polynomial of a lens with too few
+        coefficients turns round inside of the image."""
+        return _rays(self)[1]
 
     @property
     def usable(self) -> bool:
-        """Every pixel has a ray: the numbers are those of a camera, and not merely finite ones."""
-        return _usable(self)
+        """Most pixels have a ray: the numbers are those of a camera, and not merely finite ones."""
+        blind = self.blind
+        return bool(np.abs(self.rays()).max() < _FARTHEST) and (blind is None or 2 * int(blind.sum()) < blind.size)
 
     def sees(self, points: np.ndarray) -> np.ndarray:
         """bool [...]: points [..., 3] that lie no further off the axis than the image's corners, all of them without
@@ -82,22 +92,23 @@ def _undistorted(pixels: Any, camera: Intrinsics) -> Any:
     return cv2.undistortPoints(pixels, camera.matrix, lens, criteria=_EXACT)
 
 
-@lru_cache(maxsize=4)
-def _usable(camera: Intrinsics) -> bool:
-    with np.errstate(all="ignore"):
-        return bool(np.abs(_rays(camera)).max() < _FARTHEST)  # not of NaN
-
-
 # A camera or two, and what they were before a mode change.
 @lru_cache(maxsize=4)
-def _rays(camera: Intrinsics) -> np.ndarray:
+def _rays(camera: Intrinsics) -> tuple[np.ndarray, np.ndarray | None]:
+    """`rays` and `blind`."""
     u, v = np.meshgrid(np.arange(camera.width, dtype=np.float64), np.arange(camera.height, dtype=np.float64))
-    if not camera.distortion:
-        rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy], axis=-1)
-    else:
-        pixels: Any = np.stack([u, v], axis=-1).reshape(-1, 1, 2)
-        undone: Any = _undistorted(pixels, camera)
-        rays = undone.reshape(camera.height, camera.width, 2)
-    rays = rays.astype(np.float32)
+    blind = None
+    with np.errstate(all="ignore"):  # of numbers that no camera has; `usable` says so
+        if not camera.distortion:
+            rays = np.stack([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy], axis=-1).astype(np.float32)
+        else:
+            pixels: Any = np.stack([u, v], axis=-1).reshape(-1, 1, 2)
+            flat = np.asarray(_undistorted(pixels, camera)).reshape(-1, 2).astype(np.float32)
+            off = np.abs(camera.project(np.column_stack([flat, np.ones(len(flat), np.float32)])) - pixels[:, 0])
+            lost = ~(off.max(axis=1) < _OFF_PX)  # also where it is no number
+            if lost.any():
+                flat[lost] = 0
+                blind = lost.reshape(camera.height, camera.width)
+            rays = flat.reshape(camera.height, camera.width, 2)
     rays.flags.writeable = False
-    return rays
+    return rays, blind

@@ -149,8 +149,10 @@ class _Seen:
 def _carry(
     depth_m: np.ndarray, valid: np.ndarray, color: Intrinsics, depth: Intrinsics, depth_to_color: np.ndarray | None
 ) -> _Seen:
+    rays, blind = depth.rays(), depth.blind
+    if blind is not None:
+        valid = valid & ~blind
     z = np.where(valid, depth_m, 1.0).astype(np.float32)
-    rays = depth.rays()
     points = np.dstack([rays[..., 0] * z, rays[..., 1] * z, z])
     if depth_to_color is None and depth == color:
         return _Seen(points, valid, valid, np.arange(z.size, dtype=np.int32).reshape(z.shape), 1.0)

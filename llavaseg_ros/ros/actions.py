@@ -7,6 +7,7 @@ the work, and `end` schedules the short callback that sets the goal's last state
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -28,6 +29,8 @@ _MANY = QoSProfile(depth=1000)
 
 # Longest wait for a cancel that was accepted to become visible in the goal's state: it does so within microseconds.
 _CANCEL_SETTLES_S = 0.5
+
+_beginning = threading.Lock()
 
 
 class _OnSystemClock:
@@ -89,8 +92,9 @@ class DeferredActionServer(ActionServer):
     @staticmethod
     def begin(handle: ServerGoalHandle) -> None:
         """Mark a goal as executing."""
-        if handle.status == GoalStatus.STATUS_ACCEPTED:
-            handle.execute()
+        with _beginning:  # the worker, and whoever ends the goal in its place
+            if handle.status == GoalStatus.STATUS_ACCEPTED:
+                handle.execute()
 
     def end(self, handle: ServerGoalHandle, result: Any, *, succeeded: bool, canceled: bool) -> None:
         """Give a goal its last state and its result. From any thread; returns at once."""

@@ -9,7 +9,6 @@ import pytest
 
 from llavaseg_ros.geometry import Intrinsics, LiftSettings, lift_masks, rotation_of
 from llavaseg_ros.geometry import lifting as rules
-from llavaseg_ros.geometry.camera import _rays
 
 CAMERA = Intrinsics(24, 20, 30.0, 31.0, 11.5, 9.5)
 LENS = dataclasses.replace(CAMERA, distortion=(0.1, -0.05, 0.001, 0.002))
@@ -50,7 +49,7 @@ def test_a_lens_sees_as_far_as_its_corners_and_two_percent_more() -> None:
         points = np.array([(0.0, 0.999 * reach * z, z), (0.999 * reach * z, 0.0, z), (0.0, -1.001 * reach * z, z)])
         assert LENS.sees(points).tolist() == [True, True, False]
         assert CAMERA.sees(points * (9, 9, 1)).all(), "without a lens nothing folds"
-    assert not _rays(LENS).flags.writeable and LENS.usable
+    assert not LENS.rays().flags.writeable and LENS.usable and LENS.blind is None
 
 
 def test_a_camera_without_rays() -> None:
@@ -303,3 +302,14 @@ def test_a_depth_camera_of_twice_the_resolution_keeps_the_rim_out_of_the_scene()
     pixels = np.floor(CAMERA.project(np.column_stack([rays, np.ones(len(rays))])) + 0.5).astype(int)
     near = block((4, 16), (5, 18))[np.clip(pixels[:, 1], 0, 19), np.clip(pixels[:, 0], 0, 23)]
     assert 48 * 40 - len(scene.points) == near.sum() > len(scene.targets[0].points)
+
+
+def test_pixels_that_the_lens_has_no_ray_for_give_no_points() -> None:
+    camera = Intrinsics(64, 48, 40.0, 40.0, 31.5, 23.5, (-0.35, 0.0, 0.0, 0.0))
+    blind = camera.blind
+    assert blind is not None and blind[0, 0] and not blind[24, 32] and camera.usable
+    rgb = np.zeros((48, 64, 3), np.uint8)
+    rgb[blind] = 255
+    lifted = lift_masks([np.ones((48, 64), np.bool_)], rgb, np.ones((48, 64), np.float32), camera, camera)
+    assert len(lifted.targets[0].points) and not lifted.targets[0].colors.any()
+    assert not Intrinsics(64, 48, 20.0, 20.0, 31.5, 23.5, (-0.9, 0.0, 0.0, 0.0)).usable  # hardly a pixel left
