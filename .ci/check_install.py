@@ -36,11 +36,11 @@ def check_files() -> Path:
     prefix = Path(get_package_prefix("llavaseg_ros"))
     assert Path(llavaseg_ros.__file__).is_relative_to(prefix), f"{llavaseg_ros.__file__} is not of {prefix}"
     share = Path(get_package_share_directory("llavaseg_ros"))
-    shared = [*(SOURCES / "launch").iterdir(), *(SOURCES / "config").iterdir()]
+    shared = [file for name in ("launch", "config") for file in (SOURCES / name).rglob("*") if file.is_file()]
     wanted = [share / file.relative_to(SOURCES) for file in shared]
     wanted += [prefix / "lib" / "llavaseg_ros" / file.name for file in (SOURCES / "scripts").iterdir()]
     for file in wanted:
-        assert file.name == "__pycache__" or file.is_file(), f"{file} is missing"
+        assert "__pycache__" in file.parts or file.is_file(), f"{file} is missing"
     return prefix
 
 
