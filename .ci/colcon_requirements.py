@@ -15,4 +15,4 @@ for node in ast.parse((ROOT / "setup.py").read_text()).body:
 extra = re.search(r"^ros = (\[.*?^\])", (ROOT / "pyproject.toml").read_text(), re.M | re.S)
 assert extra, "pyproject.toml: no extra `ros`"
 print(*ast.literal_eval(extra[1]), sep="\n")
-print("colcon-common-extensions", "opencv-python-headless", "pyyaml", sep="\n")
+print("colcon-common-extensions", "opencv-python-headless", "pillow", "pyyaml", sep="\n")
