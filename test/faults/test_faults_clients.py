@@ -305,8 +305,12 @@ def test_answers_in_quick_succession(make_stack: Any) -> None:
     publisher.publish = lambda msg: (order.append("sent"), sent(msg))[1]
     for _ in range(2):
         stack.ask("")
-    assert order == ["waited", "sent"] * 2
+    # Asked again and again until they have it; never with a wait of rclpy's, which would stop every thread.
+    assert [what for k, what in enumerate(order) if what != order[k - 1] or k == 0] == ["waited", "sent"] * 2
     publisher.wait_for_all_acked = acknowledged
+    waits = []
     for _ in range(20):
+        before = len(asked)
         stack.ask("")
-    assert 1 <= len(asked) < 20 and max(asked) <= 0.1
+        waits.append(len(asked) > before)
+    assert waits[0] and not all(waits) and set(asked) == {0.0}
