@@ -285,7 +285,7 @@ def test_goals_that_make_no_sense(make_stack: Any) -> None:
 @fault(
     "two answers within a millisecond, before a busy subscriber has the first",
     group="Clients",
-    node="waits for the acknowledgement of the first, at most 0.5 s, and not again for 5 s after one that did not come",
+    node="waits for the acknowledgement of the first, at most 0.1 s, and not again for 5 s after one that did not come",
     planner="both answers, though the topic keeps one",
 )
 def test_answers_in_quick_succession(make_stack: Any) -> None:
