@@ -23,7 +23,7 @@ from llavaseg_ros.types import Result
 
 # Longest wait for the subscribers of ~/answer to have the last answer, and for how long one that did not is not waited
 # for. They have it within a millisecond, on a busy machine within some.
-ACKNOWLEDGE_S = 0.03
+ACKNOWLEDGE_S = 0.1
 IMPATIENT_S = 5.0
 
 TOPICS: dict[str, type[Any]] = {
