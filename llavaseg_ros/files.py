@@ -20,15 +20,9 @@ def whole_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     mode: "w" for text in UTF-8, "wb" for bytes. Makes the folder. That it can be written at all is known from the
     start. Raises OSError, which names the file, also where the system's error does not (a full disk).
     """
-    with named_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with temporary.open(mode, encoding=None if "b" in mode else "utf-8") as file:
-                yield file
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    encoding = None if "b" in mode else "utf-8"
+    with named_errors(path), _whole(path) as temporary, temporary.open(mode, encoding=encoding) as file:
+        yield file
 
 
 def write_whole(path: Path, data: str | bytes) -> None:
@@ -53,12 +47,20 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str,
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    try:
+        with _whole(path) as temporary:
+            save_file(dict(tensors), temporary, dict(metadata))
+    except SafetensorError as error:  # its text holds the system's
+        raise OSError(f"{path}: cannot be written ({error})") from error
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Where to write what is to become `path`. Makes the folder; nothing is left of what fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(dict(tensors), temporary, dict(metadata))
+        yield temporary
         temporary.replace(path)
-    except SafetensorError as error:  # its text holds the system's
-        raise OSError(f"{path}: cannot be written ({error})") from error
     finally:
         temporary.unlink(missing_ok=True)

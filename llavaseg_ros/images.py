@@ -14,6 +14,7 @@ from llavaseg_ros.files import write_whole
 
 _EXIF_ORIENTATION = 0x0112
 _HEADS = (b"\x89PNG", b"\xff\xd8")
+# A header can claim any size; nothing that a robot carries makes more pixels than this.
 MAX_PIXELS = 100_000_000
 
 
@@ -100,7 +101,12 @@ def _decode(path: Path, flags: int, kind: str) -> np.ndarray:
         raise BadRequest(f"{kind} {path}: cannot be read ({error.strerror or error})") from error
     if data.size == 0:
         raise BadRequest(f"{kind} {path}: the file is empty")
-    _check_size(data, kind, path)
+    try:
+        kind_of(data, f"{kind} {path}")
+    except (OSError, ValueError, SyntaxError):
+        if not data[:64].tobytes().startswith(_HEADS):  # how large it would become nobody knows before it is
+            raise BadRequest(f"{kind} {path}: not a picture that can be read (PNG and JPEG are)") from None
+        # A broken one: OpenCV says so.
     try:
         array = cv2.imdecode(data, flags)
     except cv2.error as error:
@@ -110,19 +116,20 @@ def _decode(path: Path, flags: int, kind: str) -> np.ndarray:
     return array
 
 
-def _check_size(data: np.ndarray, kind: str, path: Path) -> None:
-    """Raises BadRequest for a file of a few bytes that would unpack to gigabytes. data: of the file, uint8."""
+def kind_of(data: np.ndarray, what: str, formats: tuple[str, ...] | None = None) -> str | None:
+    """The format of a picture file, from its head alone: a few kilobytes can claim, and then fill, gigabytes.
+
+    data: of the file, uint8. what: for the error's text. formats: those that are tried; None: all that Pillow knows.
+    Raises BadRequest for more than MAX_PIXELS, and what Pillow raises for a broken or unknown head.
+    """
     try:
-        with Image.open(io.BytesIO(data.data)) as picture:
-            width, height = picture.size
+        with Image.open(io.BytesIO(data.data), formats=formats) as picture:
+            kind, (width, height) = picture.format, picture.size
     except Image.DecompressionBombError as error:
-        raise BadRequest(f"{kind} {path}: more than {MAX_PIXELS} pixels ({error})") from error
-    except (OSError, ValueError, SyntaxError):
-        if not data[:64].tobytes().startswith(_HEADS):  # how large it would become nobody knows before it is
-            raise BadRequest(f"{kind} {path}: not a picture that can be read (PNG and JPEG are)") from None
-        return  # a broken one; OpenCV says so
+        raise BadRequest(f"{what}: more than {MAX_PIXELS} pixels ({error})") from error
     if width * height > MAX_PIXELS:
-        raise BadRequest(f"{kind} {path}: {width} x {height} px are more than {MAX_PIXELS} pixels")
+        raise BadRequest(f"{what}: {width} x {height} px are more than {MAX_PIXELS} pixels")
+    return kind
 
 
 def _write(path: Path, array: np.ndarray) -> None:

@@ -8,17 +8,16 @@ with the fields of `sensor_msgs/Image` or `sensor_msgs/CompressedImage`.
 from __future__ import annotations
 
 import array
-import io
 import sys
 from typing import Any
 
 import cv2
 import numpy as np
-import PIL.Image
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from llavaseg_ros.errors import BadRequest
+from llavaseg_ros.images import MAX_PIXELS, kind_of
 
 # encoding -> (bytes a channel, channels, OpenCV conversion to RGB or None)
 _COLOR: dict[str, tuple[int, int, int | None]] = {
@@ -47,9 +46,6 @@ _DEPTH: dict[str, type[np.generic]] = {"32FC1": np.float32, "16UC1": np.uint16, 
 
 COLOR_ENCODINGS = tuple(_COLOR)
 DEPTH_ENCODINGS = tuple(_DEPTH)
-
-# A header can claim any size; nothing that a robot carries makes more pixels than this.
-MAX_PIXELS = 100_000_000
 
 
 def to_rgb(msg: Any, *, copy: bool = True) -> np.ndarray:
@@ -110,17 +106,13 @@ def decompress(msg: Any) -> np.ndarray:
 def _check_compressed(data: np.ndarray, form: str) -> None:
     """Look at the head and the end only. Raises BadRequest for what must not be decoded."""
     try:
-        # A few kilobytes of PNG can claim, and then fill, gigabytes.
-        with PIL.Image.open(io.BytesIO(data.data), formats=("JPEG", "PNG")) as picture:
-            kind, (width, height) = picture.format, picture.size
-    except PIL.Image.DecompressionBombError as error:
-        raise BadRequest(f"image: compressed image is more than {MAX_PIXELS} pixels ({error})") from error
+        kind = kind_of(data, "image: compressed image", ("JPEG", "PNG"))
+    except BadRequest:
+        raise
     except Exception as error:  # whatever a broken head makes Pillow raise
         raise BadRequest(
             f"image: compressed image with format {form!r} ({data.size} bytes) does not decode; expected JPEG or PNG"
         ) from error
-    if width * height > MAX_PIXELS:
-        raise BadRequest(f"image: compressed image of {width}x{height} px is more than {MAX_PIXELS} pixels")
     # Some versions of OpenCV paint the rest of a JPEG that was cut off gray. Inside of a scan, FF is never followed by
     # D9 (end) or DA (the next scan); a thumbnail's own end comes before the last scan.
     tail = data.tobytes()

@@ -116,7 +116,7 @@ class Segmenter:
             kind = config["sam"]["kind"]
             if kind == SMALL:
                 model = build_small_sam(SmallSamConfig.from_dict(config["sam"]["config"]))
-                _load_into(model, folder / SMALL_SAM_FILE)
+                load_into(model, folder / SMALL_SAM_FILE)
             else:
                 model = load_official_sam(kind, sam_path(kind, config["sam"].get("checkpoint", ""), folder))
             text_name = str(config["text_encoder"])
@@ -137,7 +137,7 @@ class Segmenter:
                 f"{wanted.embed_dim} and text features of {wanted.text_dim}; SAM {kind!r} with {text_name!r} has "
                 f"{found[0]}, {found[1]} and {found[2]}"
             )
-        _load_into(adapters, folder / ADAPTERS_FILE)
+        load_into(adapters, folder / ADAPTERS_FILE)
         return cls(sam, adapters, text, sam_name=kind, device=device, scale=scale, encoder=encoder)
 
     def encode(self, rgb: np.ndarray) -> Encoded:
@@ -277,7 +277,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _load_into(module: torch.nn.Module, path: Path) -> None:
+def load_into(module: torch.nn.Module, path: Path) -> None:
+    """Give a module the weights of a segmenter folder's file, as float32. Raises BundleError, which names the file."""
     if not path.is_file():
         raise BundleError(f"{path} does not exist")
     try:

@@ -14,15 +14,14 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from llavaseg_ros.bundle import read_bundle
 from llavaseg_ros.device import select_device
 from llavaseg_ros.segmentation.adapters import AdapterConfig, AdapterOutput, AttributeAdapters, batch_text
-from llavaseg_ros.segmentation.segmenter import ADAPTERS_FILE, steered_masks
+from llavaseg_ros.segmentation.segmenter import ADAPTERS_FILE, load_into, steered_masks
 from llavaseg_ros.segmentation.text_encoder import TextEncoder
-from llavaseg_ros.training.images import IDS_STRIDE, Sample, SceneSet, normalised, stacked
+from llavaseg_ros.training.images import IDS_STRIDE, Sample, SceneSet, collate, normalised
 from llavaseg_ros.training.loop import LoopConfig, Metrics, add_machine_arguments, fit
 from llavaseg_ros.training.losses import dice_loss, mask_bce
 from llavaseg_ros.training.photographs import Mosaic, PhotographSet
@@ -52,13 +51,14 @@ def make_batch(samples: list[Sample], draws: list[list[Referral]]) -> Batch:
 
 @dataclass(frozen=True)
 class Scenes:
-    """A few scenes as they are read, and mosaics of photographs after them. pixels: uint8 [B, H, W, 3] RGB. centres:
+    """A few scenes as they are read, and mosaics of photographs after them. pixels, extent: see `collate`. centres:
     for each scene, by object id, the cell (y, x) of the finest level at which the head reads it. rng: for the words,
     which depend on what the eye sees."""
 
     samples: list[Sample]
     mosaics: list[Mosaic]
     pixels: torch.Tensor
+    extent: torch.Tensor
     centres: list[dict[int, tuple[int, int]]]
     rng: random.Random
 
@@ -68,7 +68,7 @@ def read_scenes(samples: list[Sample], rng: random.Random, mosaics: Sequence[Mos
     samples = samples + [tiled(mosaic) for mosaic in mosaics]
     centres = [{o["id"]: object_centre(s.ids == o["id"]) for o in s.scene["objects"]} for s in samples]
     shown = [{key: cell for key, cell in of_scene.items() if cell is not None} for of_scene in centres]
-    return Scenes(samples, list(mosaics), stacked([s.rgb for s in samples]), shown, rng)
+    return Scenes(samples, list(mosaics), *collate(samples), shown, rng)
 
 
 def tiled(mosaic: Mosaic) -> Sample:
@@ -114,8 +114,7 @@ class Steering:
         for of_scene, centres in zip(read, scenes.centres, strict=True):
             words = {key: of_scene[y, x].tolist() for key, (y, x) in centres.items()}
             seen.append({key: (names[label], color_names[color]) for key, (label, color) in words.items()})
-        extent = torch.tensor([s.extent for s in scenes.samples], device=self.device)
-        return Look(taps, extent, seen)
+        return Look(taps, scenes.extent.to(self.device), seen)
 
     def prompts(self, look: Look, batch: Batch) -> tuple[torch.Tensor, AdapterOutput]:
         """-> image embeddings [N, C, h, w] and the adapters' prompts, both per referral."""
@@ -223,8 +222,7 @@ def run(args: argparse.Namespace) -> None:
     photographs = PhotographSet(args.photographs, "train") if args.photographs else None
     adapters = new_adapters(pretrained, text)
     if args.from_bundle:
-        weights = load_file(read_bundle(args.from_bundle).segmenter / ADAPTERS_FILE)
-        adapters.load_state_dict({k: v.float() for k, v in weights.items()})
+        load_into(adapters, read_bundle(args.from_bundle).segmenter / ADAPTERS_FILE)
     steering = Steering(pretrained, adapters.to(device), text)
 
     def read(rng: random.Random, mosaics: int = 0) -> Scenes:

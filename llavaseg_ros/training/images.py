@@ -136,5 +136,5 @@ def to_batch(pictures: Sequence[np.ndarray]) -> torch.Tensor:
 
 
 def collate(samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor]:
-    """-> pixels, float [B, 3, H, W]; extent, float [B, 2]."""
-    return to_batch([s.rgb for s in samples]), torch.tensor([s.extent for s in samples])
+    """-> pictures, uint8 [B, H, W, 3]; extent, float [B, 2]."""
+    return stacked([s.rgb for s in samples]), torch.tensor([s.extent for s in samples])

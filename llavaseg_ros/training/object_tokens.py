@@ -16,7 +16,7 @@ from llavaseg_ros.images import read_rgb
 from llavaseg_ros.reasoning.object_tower import ASPECT, ObjectTower, ObjectTowerConfig
 from llavaseg_ros.segmentation.preprocess import fit_to
 from llavaseg_ros.training.ahead import ahead
-from llavaseg_ros.training.images import SceneSet, laid_in, normalised, stacked, to_batch
+from llavaseg_ros.training.images import SceneSet, collate, laid_in, normalised, to_batch
 from llavaseg_ros.training.photographs import Photograph, PhotographSet
 
 SURE = 0.5  # of a name, for a photograph to be spoken about
@@ -34,8 +34,7 @@ def tower_tokens(tower: ObjectTower, data: SceneSet, workers: int = 0) -> torch.
     rows = []
 
     def read(first: int) -> tuple[torch.Tensor, torch.Tensor]:
-        samples = [data[i] for i in range(first, min(first + 8, len(data)))]
-        return stacked([s.rgb for s in samples]), torch.tensor([s.extent for s in samples])
+        return collate([data[i] for i in range(first, min(first + 8, len(data)))])
 
     batches = range(0, len(data), 8)
     read_ahead = ahead(read, batches, workers)

@@ -22,7 +22,7 @@ from llavaseg_ros.bundle import read_bundle
 from llavaseg_ros.device import select_device
 from llavaseg_ros.reasoning.object_tower import ObjectHead
 from llavaseg_ros.segmentation.sam import decode_masks
-from llavaseg_ros.segmentation.segmenter import SMALL_SAM_FILE
+from llavaseg_ros.segmentation.segmenter import SMALL_SAM_FILE, load_into
 from llavaseg_ros.segmentation.small_sam import SmallSamConfig, build_small_sam
 from llavaseg_ros.training.images import IDS_STRIDE, Sample, SceneSet, normalised, stacked
 from llavaseg_ros.training.language.photographs import load_photographs
@@ -291,7 +291,7 @@ def run(args: argparse.Namespace) -> None:
 def bundle_pretrained(bundle: Path) -> Pretrained:
     """The eye, SAM and object head of a bundle of the default sizes, float32. Raises BundleError if it is not whole."""
     parts, model = read_bundle(bundle), Pretrained()
-    model.sam.load_state_dict({k: v.float() for k, v in load_file(parts.segmenter / SMALL_SAM_FILE).items()})
+    load_into(model.sam, parts.segmenter / SMALL_SAM_FILE)
     language, prefix = load_file(parts.mllm / "model.safetensors"), "vision_tower.head."
     model.head.load_state_dict({k.split(prefix)[1]: v.float() for k, v in language.items() if prefix in k})
     return model

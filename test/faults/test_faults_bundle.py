@@ -25,7 +25,7 @@ from llavaseg_ros.reasoning.local import LocalMLLM
 from llavaseg_ros.segmentation.adapters import AdapterConfig, AttributeAdapters
 from llavaseg_ros.segmentation.pyramid import EyeConfig
 from llavaseg_ros.segmentation.sam import TappedSam
-from llavaseg_ros.segmentation.segmenter import Segmenter, _load_into, save_segmenter
+from llavaseg_ros.segmentation.segmenter import Segmenter, load_into, save_segmenter
 from llavaseg_ros.segmentation.small_sam import SmallSamConfig, build_small_sam
 from llavaseg_ros.segmentation.text_encoder import TextEncoder
 from llavaseg_ros.srv import SetModel
@@ -271,12 +271,12 @@ def test_weight_header_without_a_hash(bundle: Path) -> None:
     path = bundle / "segmenter" / "adapters.safetensors"
     wanted = json.loads((bundle / "segmenter" / "segmenter.json").read_text())["adapters"]
     module = AttributeAdapters(AdapterConfig(**{**wanted, "tap_channels": tuple(wanted["tap_channels"])}))
-    _load_into(module, path)
+    load_into(module, path)
     good = weights_of(module)
     refused = 0
     for place in flipped(path, end=8 + int.from_bytes(path.read_bytes()[:8], "little")):
         try:
-            _load_into(module, path)
+            load_into(module, path)
         except BundleError as error:
             assert path.name in str(error)
             refused += 1

@@ -27,7 +27,7 @@ from llavaseg_ros.segmentation.text_encoder import TextEncoder  # noqa: E402
 from llavaseg_ros.training import adapters, default, mllm, sam  # noqa: E402
 from llavaseg_ros.training import export as export_module  # noqa: E402
 from llavaseg_ros.training.export import export_from_bundle  # noqa: E402
-from llavaseg_ros.training.images import SceneSet, collate  # noqa: E402
+from llavaseg_ros.training.images import SceneSet, collate, normalised  # noqa: E402
 from llavaseg_ros.training.language import random_scene  # noqa: E402
 from llavaseg_ros.training.language.dialogue import FAST_SUFFIX  # noqa: E402
 from llavaseg_ros.training.llava import start_from_words, word_vector  # noqa: E402
@@ -388,7 +388,8 @@ def test_the_tower_sees_in_a_file_what_it_saw_in_training(trained: Path) -> None
     try:
         with torch.no_grad():
             tower(pixels)
-            tower.tokens(*collate([sample]))
+            pictures, extent = collate([sample])
+            tower.tokens(normalised(pictures), extent)
     finally:
         object_tower.pick_objects = pick
     torch.testing.assert_close(seen[0], seen[1], atol=0.01, rtol=0)
