@@ -317,8 +317,7 @@ class ModelWorker:
     def _load(self, lane: Lane, loader: Callable[[], Any], generation: int, done: Callable[[], None] | None) -> None:
         lane.load_done = done
         if generation == self._generation:  # else a newer load, or an unload, waits in line already
-            if lane.model is not None:
-                _free(lane)  # never two models in memory
+            _free(lane)  # never two models in memory, nor what a load that failed or was overtaken left
             model, state, text = None, ModelState.READY, ""
             try:
                 model = loader()
@@ -342,17 +341,19 @@ class ModelWorker:
         hang = f"; {stuck} hung threads may still hold a model: restart the node" if stuck else ""
         return f"{error.code.name}: {error}{hang}"
 
-    def _hand_over(self, swap: Swap, model: Any) -> None:
+    def _hand_over(self, swap: Swap) -> None:
         """In the thread of a swap: have the worker's thread take the model over."""
         with self._wake:
-            self._errands.append(lambda lane: self._take_over(lane, model, swap))
+            self._errands.append(lambda lane: self._take_over(lane, swap))
             self._wake.notify_all()
 
-    def _take_over(self, lane: Lane, model: Any, swap: Swap) -> None:
+    def _take_over(self, lane: Lane, swap: Swap) -> None:
+        model, swap.model = swap.model, None
         with self._wake:
             wanted = swap.generation == self._generation and self._swap is swap and not lane.left
             if wanted:
                 lane.model, self.state, self.error = model, ModelState.READY, ""
+        del model  # nothing else holds one that is not wanted
         _collect()
         late = ModelNotReady("the model was unloaded, or another one loaded, meanwhile")
         self._end_swap(swap, None if wanted else late)

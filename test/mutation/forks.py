@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -125,6 +126,7 @@ def _fork(call: Callable[[], int], *, quiet: bool) -> int:
     if process:
         return process
     code = 3
+    gc.freeze()  # the parent's: imports, and every mutant's tree, which tests that collect garbage would go through
     try:
         os.setsid()
         if quiet:

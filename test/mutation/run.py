@@ -1,6 +1,6 @@
 """Mutation testing: change the code in one place at a time and see whether a test notices.
 
-    python test/mutation/run.py [GROUP ...] [--again] [--jobs N] [--only TEXT] [--list] [--out FILE]
+    python test/mutation/run.py [GROUP ...] [--modules TEXT] [--again] [--jobs N] [--only TEXT] [--list] [--out FILE]
 
 Groups, modules and their tests are in targets.yaml; survivors.yaml says of every survivor why it is let live. Takes
 about a second a mutant. Exits with 1 when a survivor has no reason, or a reason no survivor.
@@ -15,11 +15,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a fork has no threads of its parent's pool
+os.environ.setdefault("LLAVASEG_TEST_WAIT_S", "15")  # many a mutant makes a test wait in vain
 
 import yaml
 from forks import ROOT, Trial, prefer_this_tree, preload, test_mutant
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     """See the module's text."""
     parser = argparse.ArgumentParser(description="mutation testing of the modules in targets.yaml")
     parser.add_argument("groups", nargs="*", help="of targets.yaml; all by default")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="the results; groups that did not run stay")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the results; what did not run stays")
     parser.add_argument("--only", default="", help="mutants whose key holds this text; nothing is written")
     parser.add_argument("--again", action="store_true", help="survivors of the last run only: after tests were added")
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
@@ -49,14 +50,14 @@ def main(arguments: list[str] | None = None) -> int:
     results = json.loads(options.out.read_text()) if options.out.exists() else {}
     prefer_this_tree()
     for group in options.groups or targets:
-        targets[group] = {file: tests for file, tests in targets[group].items() if options.modules in file}
+        chosen = {file: tests for file, tests in targets[group].items() if options.modules in file}
         if options.list:
-            for module in targets[group]:
+            for module in chosen:
                 for mutant in mutants_of((ROOT / module).read_text()):
                     print(f"{module}:{mutant.line} {mutant.key}")
             continue
         result = run_group(
-            targets[group],
+            chosen,
             options.only,
             results.get(group) if options.again else None,
             options.jobs,
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         killed, total = result["killed"], result["mutants"]
         print(f"{group}: {killed} of {total} killed ({100 * killed / max(1, total):.1f} %)", flush=True)
         if not options.only:
-            results[group] = result
+            results[group] = with_others(result, results.get(group), targets[group])
             ordered = {name: results[name] for name in targets if name in results}
             options.out.write_text(json.dumps(ordered, indent=1) + "\n")
     if options.list or options.only:
@@ -102,7 +103,7 @@ def run_group(
         counts = {"mutants": 0, "killed": 0, "timeouts": 0}
         survivors = []
         digests = _digests(source)
-        before = last["modules"].get(file, {}) if last else {}
+        before = told_before(last, file)
         lived = {survivor["key"] for survivor in before.get("survivors", ())}
         same = {name for name, digest in before.get("source", {}).items() if digests.get(name) == digest}
         counts["timeouts"] = before.get("timeouts", 0)
@@ -123,8 +124,27 @@ def run_group(
         survivors.sort(key=lambda survivor: (survivor["line"], survivor["key"]))
         print(f"{file}: {counts['killed']} of {counts['mutants']} killed", flush=True)
         modules[file] = {"tests": files, "sample": sample[0], **counts, "survivors": survivors, "source": digests}
-    total = {name: sum(module[name] for module in modules.values()) for name in ("mutants", "killed", "timeouts")}
-    return {**total, "seconds": round(time.monotonic() - began), "modules": modules}
+    return {**_total(modules), "seconds": round(time.monotonic() - began), "modules": modules}
+
+
+def told_before(last: dict[str, Any] | None, file: str) -> dict[str, Any]:
+    """An earlier result of a module; nothing if it was a sample, which of most mutants does not tell how they ended."""
+    before: dict[str, Any] = last["modules"].get(file, {}) if last else {}
+    return before if before.get("sample", 1) == 1 else {}
+
+
+def with_others(result: dict[str, Any], last: dict[str, Any] | None, files: Iterable[str]) -> dict[str, Any]:
+    """A group's result, and of these files, the group's, those that did not run as they were in the last one.
+
+    seconds: of this run alone.
+    """
+    known = {**(last["modules"] if last else {}), **result["modules"]}
+    modules = {file: known[file] for file in files if file in known}
+    return {**_total(modules), "seconds": result["seconds"], "modules": modules}
+
+
+def _total(modules: dict[str, Any]) -> dict[str, int]:
+    return {name: sum(module[name] for module in modules.values()) for name in ("mutants", "killed", "timeouts")}
 
 
 def _trials(mutants: list[Mutant], begin: Callable[[Mutant], Trial], jobs: int) -> Iterator[tuple[Mutant, str]]:

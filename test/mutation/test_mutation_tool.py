@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from mutants import mutants_of
-from run import RESULTS, unexplained
+from run import RESULTS, told_before, unexplained, with_others
 
 MODULE = '''"""A toy."""
 
@@ -104,6 +105,28 @@ def test_every_operator_makes_its_faults_and_nothing_that_is_only_text() -> None
     for mutant in mutants_of(source):
         assert ast.unparse(mutant.tree) != ast.unparse(ast.parse(source)), mutant.key
         compile(mutant.tree, "f", "exec")
+
+
+def test_a_sample_does_not_tell_what_was_killed() -> None:
+    last = {"modules": {"a": {"sample": 1, "killed": 9}, "b": {"sample": 7, "killed": 9}}}
+    assert told_before(last, "a") == {"sample": 1, "killed": 9}
+    assert told_before(last, "b") == told_before(last, "c") == told_before(None, "a") == {}
+
+
+def test_modules_that_did_not_run_stay_and_count() -> None:
+    def result(seconds: int, **killed: int) -> dict[str, Any]:
+        modules = {file: {"mutants": 10, "killed": count, "timeouts": 1} for file, count in killed.items()}
+        return {"seconds": seconds, "modules": modules}
+
+    both = with_others(result(5, b=9), result(70, a=8, b=2, gone=1), ["a", "b", "c"])
+    assert [(file, module["killed"]) for file, module in both["modules"].items()] == [("a", 8), ("b", 9)]
+    assert {name: both[name] for name in ("mutants", "killed", "timeouts", "seconds")} == {
+        "mutants": 20,
+        "killed": 17,
+        "timeouts": 2,
+        "seconds": 5,
+    }
+    assert with_others(result(5, a=9), None, ["a"])["killed"] == 9
 
 
 def test_every_survivor_of_the_last_run_has_its_reason_and_enough_were_killed() -> None:

@@ -136,12 +136,15 @@ def test_a_swap_tells_what_came_of_it(raised: BaseException | None, kind: type |
             raise raised
         return "model"
 
+    def loaded(swap: Swap) -> None:
+        note(swap, swap.model)
+
     def note(swap: Swap, outcome: Any) -> None:
         told.append((threading.current_thread().name, swap, outcome, swap.lane.pulse.stage))
 
     done = told.append
-    swap = Swap(load, done, 7, note, note)
-    assert (swap.done, swap.generation) == (done, 7) and not told
+    swap = Swap(load, done, 7, loaded, note)
+    assert (swap.done, swap.generation, swap.model) == (done, 7, None) and not told
     swap.lane.start()
     swap.lane.join(60.0)
     ((thread, same, outcome, stage),) = told

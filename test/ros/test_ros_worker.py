@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ros_harness import wait_until
+from ros_harness import WAIT_S, wait_until
+from worker_harness import Endings, hang, pass_time, start_long_job, work_until_cancelled
 
 from llavaseg_ros.errors import Cancelled, ErrorCode, LLaVASegError, ModelNotReady, OutOfMemory
 from llavaseg_ros.ros.jobs import Busy, ClientCancel, CommandTimeout, Job, Preempted, as_error
@@ -17,43 +18,13 @@ from llavaseg_ros.ros.waiting import Policy
 from llavaseg_ros.ros.worker import ModelState, ModelWorker
 
 
-class Endings:
-    """Collects how jobs end."""
-
-    def __init__(self) -> None:
-        self.list: list[tuple[str, Any, LLaVASegError | None]] = []
-
-    def job(self, name: str, run: Callable[[Any, Job], Any] | None = None, timeout_s: float = 30.0) -> Job:
-        def finish(value: Any, error: LLaVASegError | None) -> None:
-            self.list.append((name, value, error))
-
-        return Job(run or (lambda model, job: f"{model}:{name}"), finish, timeout_s=timeout_s, name=name)
-
-    def wait(self, count: int) -> dict[str, Any]:
-        wait_until(lambda: len(self.list) >= count, what=f"{count} endings")
-        return {name: error if error is not None else value for name, value, error in self.list}
-
-
-def work_until_cancelled(model: Any, job: Job) -> Any:
-    while not job.should_cancel():
-        time.sleep(0.002)
-    raise Cancelled("cancelled")
-
-
 @pytest.fixture
 def worker() -> Iterator[ModelWorker]:
     worker = ModelWorker()
     worker.load(lambda: "model")
     wait_until(lambda: worker.state is ModelState.READY)
     yield worker
-    assert worker.stop(60.0)
-
-
-def start_long_job(worker: ModelWorker, endings: Endings, name: str = "long") -> Job:
-    job = endings.job(name, work_until_cancelled)
-    worker.submit(job)
-    wait_until(lambda: worker.running is job)
-    return job
+    assert worker.stop(WAIT_S)
 
 
 def test_value_and_model(worker: ModelWorker) -> None:
@@ -83,7 +54,7 @@ def test_not_ready() -> None:
         worker.submit(endings.job("a"))
     worker.unload()
     assert worker.state is ModelState.UNLOADED
-    assert worker.stop(60.0) and not endings.list
+    assert worker.stop(WAIT_S) and not endings.list
     with pytest.raises(ModelNotReady):
         worker.submit(endings.job("a"))
 
@@ -208,7 +179,7 @@ def test_load_that_is_overtaken_is_thrown_away() -> None:
     assert endings.wait(1) == {"a": "new:a"}
     worker.unload()
     wait_until(lambda: worker._model is None)
-    assert worker.stop(60.0)
+    assert worker.stop(WAIT_S)
 
 
 def test_stop_ends_everything() -> None:
@@ -218,7 +189,7 @@ def test_stop_ends_everything() -> None:
     worker.line.policy = Policy.QUEUE
     start_long_job(worker, endings)
     worker.submit(endings.job("waiting"))
-    assert worker.stop(60.0)
+    assert worker.stop(WAIT_S)
     assert all(isinstance(error, Preempted) for _, _, error in endings.list) and len(endings.list) == 2
 
 
@@ -312,21 +283,6 @@ def test_there_is_nothing_to_swap_without_a_model() -> None:
 # --- the watchdog ---
 
 
-def hang(worker: ModelWorker, endings: Endings, release: threading.Event, name: str = "hung") -> Job:
-    job = endings.job(name, lambda model, job: release.wait(120.0) and f"late {model}", timeout_s=600.0)
-    worker.submit(job)
-    wait_until(lambda: worker.running is job and worker._lane.pulse.stage)
-    worker.watch(WatchLimits())  # sees it for the first time
-    return job
-
-
-def pass_time(worker: ModelWorker, seconds: float, limits: WatchLimits) -> None:
-    """As if the watchdog had looked on for so long."""
-    for _ in range(round(2 * seconds)):
-        worker._looked = time.monotonic() - 0.5
-        worker.watch(limits)
-
-
 def test_a_stage_that_hangs_is_left_behind(worker: ModelWorker) -> None:
     endings, release, told = Endings(), threading.Event(), []
     worker.left_behind = lambda: told.append("left behind")
@@ -415,7 +371,8 @@ def test_a_command_that_works_ends_a_row_of_overruns() -> None:
         pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
         releases[-1].set()
     assert worker.state is ModelState.ERROR and "3 overruns in a row" in worker.error
-    assert worker.stop(60.0)
+    wait_until(lambda: worker.overruns.stuck == 0)  # those released last may still be on their way back
+    assert worker.stop(WAIT_S)
 
 
 def test_three_threads_that_hang_at_once_are_enough() -> None:
@@ -434,7 +391,7 @@ def test_three_threads_that_hang_at_once_are_enough() -> None:
     assert not worker.stop(0.1)  # they have not come back: the process must not wait for them
     release.set()
     wait_until(lambda: worker.overruns.stuck == 0)
-    assert worker.stop(60.0)
+    assert worker.stop(WAIT_S)
 
 
 @pytest.mark.parametrize("late", ["before the next load", "after the next load"])
@@ -457,7 +414,7 @@ def test_a_load_that_hangs_is_told_and_not_repeated(late: str) -> None:
     release.set()
     wait_until(lambda: worker.overruns.stuck == 0)
     assert worker._model == "new" and done == ["done"]
-    assert worker.stop(60.0)
+    assert worker.stop(WAIT_S)
 
 
 def test_a_hang_after_unload_frees_the_way_for_the_next_load(worker: ModelWorker) -> None:

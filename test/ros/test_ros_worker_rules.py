@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ros_harness import wait_until
+from ros_harness import WAIT_S, wait_until
 
 from llavaseg_ros.errors import ModelNotReady
 from llavaseg_ros.ros import worker as module
@@ -33,7 +33,7 @@ class Described:
 def worker() -> Iterator[ModelWorker]:
     worker = ModelWorker()
     yield worker
-    worker.stop(60.0)
+    worker.stop(WAIT_S)
 
 
 def load(worker: ModelWorker, name: str = "a") -> None:
@@ -115,7 +115,7 @@ def test_a_stop_is_true_once_the_thread_has_ended_and_false_while_it_hangs() -> 
     wait_until(lambda: worker.busy)
     assert worker.stop(0.01) is False
     hold.set()
-    assert worker.stop(60.0) is True and worker.state is ModelState.UNLOADED
+    assert worker.stop(WAIT_S) is True and worker.state is ModelState.UNLOADED
 
 
 def hung(worker: ModelWorker) -> tuple[threading.Event, list[tuple[str, Any, Any]], list[str]]:
@@ -160,7 +160,7 @@ def test_a_load_that_ends_after_the_stop_does_not_serve() -> None:
     lane = worker._lane
     assert worker.stop(0.01) is False
     release.set()
-    assert worker.stop(60.0) is True and worker.state is ModelState.UNLOADED and lane.model is None
+    assert worker.stop(WAIT_S) is True and worker.state is ModelState.UNLOADED and lane.model is None
     assert worker.describe() == {}
 
 
