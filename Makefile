@@ -18,6 +18,8 @@ EXTRAS := ros,train,test
 # Where the CPU build of torch is, when pip's own configuration does not offer it.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -n 's/^\(torch==[^ ;]*\).*/\1/p' constraints.txt)
+# Test processes: JOBS=1 make test.
+JOBS ?= 2
 # A Python to start from: PYTHON=/usr/bin/python3.12 make setup. Without it, the first that fits.
 PYTHON ?=
 
@@ -55,8 +57,9 @@ demo: setup
 pick: setup
 	@$(BIN)/llavaseg pick $${PICKS:+--picks "$$PICKS"}
 
+# Two processes, a ROS domain each: most tests wait for a thread or a message. One thread of arithmetic each.
 test: setup
-	@$(BIN)/python -m pytest -q
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 coverage: setup
 	@mkdir -p out/coverage; rm -f out/coverage/data*

@@ -29,6 +29,7 @@ from llavaseg_ros.action import Segment
 from llavaseg_ros.msg import Answer, Command, TargetMaskArray
 from llavaseg_ros.nodes.llavaseg_node import LLaVASegNode
 from llavaseg_ros.ros.convert import rgb_to_image
+from llavaseg_ros.ros.process import make_room_for_callbacks
 from llavaseg_ros.ros.worker import ModelState
 
 # Long, because CI machines are slow; only a failing test waits that long, and mutation testing, where most fail, less.
@@ -111,6 +112,7 @@ class Stack:
         self.pipeline = pipeline
         self.namespace = f"/t{os.getpid()}_{next(_numbers)}"
         self.context = Context()
+        make_room_for_callbacks()  # as in the node's own process
         rclpy.init(context=self.context, domain_id=DOMAIN, args=[])
         # Nothing is stale merely because the machine is slow; tests of staleness set their own limit.
         values = {
@@ -142,7 +144,8 @@ class Stack:
 
     def record(self, message_type: Any, topic: str, qos: QoSProfile | None = None) -> Recorder:
         """Subscribe the client to a topic."""
-        return Recorder(self.client, message_type, topic, qos or latched(50))
+        # Deep, so that nothing is lost here that comes while this process is slow.
+        return Recorder(self.client, message_type, topic, qos or latched(2000))
 
     def wait_ready(self, timeout_s: float | None = None) -> Stack:
         """Until the model is loaded and our recorders are connected."""
