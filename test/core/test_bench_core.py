@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -132,7 +133,7 @@ class FakeModel:
         self.shapes: list[tuple[int, ...]] = []
         self.modes: list[str] = []
         self.leak, self.wrong, self.mumbles = leak, wrong, mumbles
-        self.kept: list[np.ndarray] = []
+        self.kept: list[mmap.mmap] = []
 
     def set_image(self, rgb: np.ndarray, *, quick: bool = False) -> None:
         self.shapes.append(rgb.shape)
@@ -141,7 +142,10 @@ class FakeModel:
         if self.mumbles:
             raise BadReply("the reply could not be read", "hmpf")
         self.modes.append(self.mode)
-        self.kept.append(np.ones(self.leak, np.uint8))
+        if self.leak:
+            fresh = mmap.mmap(-1, self.leak)  # not of the heap, where there may be room that counts as taken already
+            fresh.write(b"\1" * self.leak)
+            self.kept.append(fresh)
         self.mllm.replies.append("There are three." if self.wrong else "There are two.")
         self.mllm.reply([Message("user", command)], max_new_tokens=9)
         return self.segment_thought(Thought("mug", found=True), command=command)
