@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 out=${1:?folder for scenes, run and bundle}
 photographs=${2:-}
 python=${PYTHON:-python3}
-cores=$(nproc)
+cores=$(env -u OMP_NUM_THREADS nproc)  # which would be 1 otherwise
 export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 mkdir -p "$out/run" "$out/log"
 
@@ -21,11 +21,11 @@ words() { "$python" -m llavaseg_ros.training.language --scenes "$1" --out "$1/co
 
 note scenes
 # Two seeds, for as many different objects: one has a thousand packs.
-half=$((${SCENES:-40000} / 2))
+half=$((${SCENES:-24000} / 2))
 for seed in 0 1; do
   train scenes --out "$out/train$seed" --scenes "$half" --scenes-per-pack 20 --seed "$seed" --workers "$cores"
 done
-train scenes --out "$out/val" --packs val --scenes "${VAL_SCENES:-300}" --workers "$cores"
+train scenes --out "$out/val" --packs val --scenes "${VAL_SCENES:-200}" --workers "$cores"
 train scenes --out "$out/test" --packs test --scenes "${TEST_SCENES:-1000}" --workers "$cores"
 words "$out/test" --commands-per-scene 3
 words "$out/val" --commands-per-scene 3
@@ -34,7 +34,7 @@ while [ -n "${WAIT_FOR:-}" ] && [ ! -e "$WAIT_FOR" ]; do sleep 1; done
 common=(--data "$out/train0" "$out/train1" --val "$out/val" --device auto ${photographs:+--photographs "$photographs"})
 note sam
 train sam "${common[@]}" --out "$out/run" --from-bundle "${BUNDLE:-llavaseg_ros/weights}" --whole --workers $((cores - 2)) \
-  --batch 32 --prompts 2 --prompt-share 0.5 --small-share 0.3 --lr 6e-4 --steps "${SAM_STEPS:-3000}" > "$out/log/sam" 2>&1
+  --batch 32 --prompts 2 --prompt-share 0.5 --small-share 0.3 --lr 6e-4 --steps "${SAM_STEPS:-5000}" > "$out/log/sam" 2>&1
 
 note language and adapters
 train adapters "${common[@]}" --run "$out/run" --from-bundle "${BUNDLE:-llavaseg_ros/weights}" --workers $((cores / 2 - 2)) \
@@ -42,7 +42,7 @@ train adapters "${common[@]}" --run "$out/run" --from-bundle "${BUNDLE:-llavaseg
   > "$out/log/adapters" 2>&1 &
 adapters=$!
 train mllm "${common[@]}" --run "$out/run" --depth "${DEPTH:-4}" --workers $((cores / 2 - 1)) --batch "${TALKS:-64}" \
-  --quiz-steps "${QUIZ_STEPS:-2500}" --steps "${DIALOGUE_STEPS:-7000}" > "$out/log/mllm" 2>&1
+  --quiz-steps "${QUIZ_STEPS:-2000}" --steps "${DIALOGUE_STEPS:-3800}" > "$out/log/mllm" 2>&1
 wait "$adapters"
 
 note bundle
