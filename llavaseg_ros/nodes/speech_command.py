@@ -200,6 +200,11 @@ class SpeechCommand(Node):
         self._counts["stops"] += 1
         self._heard.publish(String(data=stop.said))
         self.get_logger().warning(f"STOP: {stop.said[:80]!r}")
+        if not self._stop.get_subscription_count():
+            self.get_logger().error(f"{self._nobody_stops()}: this stop is lost")
+
+    def _nobody_stops(self) -> str:
+        return f"nobody subscribes to {self._stop.topic_name}"
 
     def _on_heard(self, heard: Heard) -> None:
         self._last = heard
@@ -231,18 +236,23 @@ class SpeechCommand(Node):
 
     def _diagnose(self) -> None:
         name = self.get_fully_qualified_name().lstrip("/")
-        level = self._listener.level
+        loudness = self._listener.level
         values: dict[str, Any] = {
             "state": self._state.value,
-            "input level [dBFS]": f"{20 * math.log10(level):.0f}" if level > 0 else "silent",
+            "input level [dBFS]": f"{20 * math.log10(loudness):.0f}" if loudness > 0 else "silent",
             **self._counts,
         }
         if self._last is not None:
             values |= {"last heard": self._last.text, "last dropped": self._last.dropped or "no"}
+        level, message = DiagnosticStatus.OK, self._state_text
+        if self._state in (State.FAILED, State.AWAY):
+            level = DiagnosticStatus.ERROR
+        elif not self._stop.get_subscription_count():
+            level, message = DiagnosticStatus.WARN, f"{message}; {self._nobody_stops()}"
         status = DiagnosticStatus(
-            level=DiagnosticStatus.ERROR if self._state in (State.FAILED, State.AWAY) else DiagnosticStatus.OK,
+            level=level,
             name=f"{name}: speech",
-            message=self._state_text,
+            message=message,
             hardware_id=name,
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )

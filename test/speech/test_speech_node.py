@@ -39,11 +39,34 @@ from llavaseg_ros.speech.stop_words import words_of
 _numbers = itertools.count(1)
 
 
+class WhenMatched:
+    """A source that is silent until `matched` is set: what it makes the node publish must have subscribers by then."""
+
+    def __init__(self, source: Any) -> None:
+        self.source, self.name, self.matched = source, source.name, threading.Event()
+
+    @property
+    def behind_s(self) -> float:
+        return float(self.source.behind_s)
+
+    def blocks(self, stop: threading.Event) -> Iterator[Any]:
+        while not self.matched.wait(0.01):
+            if stop.is_set():
+                return
+        yield from self.source.blocks(stop)
+
+
 class SpeechStack:
     """The node and a client that records everything it says, in a context and a namespace of their own."""
 
     def __init__(
-        self, namespace: str | None = None, *, listen_to: Any = None, recognizer: Any = None, **values: Any
+        self,
+        namespace: str | None = None,
+        *,
+        listen_to: Any = None,
+        recognizer: Any = None,
+        stop_topic: str = "stop",
+        **values: Any,
     ) -> None:
         self.namespace = namespace or f"/s{os.getpid()}_{next(_numbers)}"
         self.context = Context()
@@ -52,16 +75,17 @@ class SpeechStack:
         self.client = Node("client", **common)
         self.texts = Recorder(self.client, String, "command_text", COMMAND)
         self.commands = Recorder(self.client, Command, "command", COMMAND)
-        self.stops = Recorder(self.client, Empty, "stop", COMMAND)
+        self.stops = Recorder(self.client, Empty, stop_topic, COMMAND)
         self.heard = Recorder(self.client, String, "speech_command/heard", latched(10))
         self.states = Recorder(self.client, String, "speech_command/state", latched(10))
         self.diagnostics = Recorder(self.client, DiagnosticArray, "/diagnostics", COMMAND)
         self.executor: Any = MultiThreadedExecutor(2, context=self.context)
         self.executor.add_node(self.client)
+        source = WhenMatched(listen_to) if listen_to else None
         self.node: SpeechCommand | None = None
         try:
             self.node = SpeechCommand(
-                source=listen_to,
+                source=source,
                 recognizer=recognizer,
                 parameter_overrides=[Parameter(name.replace("__", "."), value=v) for name, v in values.items()],
                 **common,
@@ -71,6 +95,13 @@ class SpeechStack:
             self.close()
             raise
         self.spinner = spin_in_thread(self.executor)
+        if source is not None:
+            # In the namespace of a node under test that one takes commands and stops as well.
+            subscribers = 1 if namespace is None else 2
+            for publisher in self.node.publishers:
+                if publisher.topic_name.rpartition("/")[2] in ("command", "command_text", stop_topic):
+                    wait_until(lambda p=publisher: p.get_subscription_count() >= subscribers, what=publisher.topic_name)
+            source.matched.set()
 
     def status(self) -> Any:
         """The node's newest diagnostics."""
@@ -127,6 +158,21 @@ def test_stop_goes_out_and_its_utterance_does_not(make: Any, recognizer: Recogni
     wait_until(lambda: stack.status() and dict(_pairs(stack.status()))["dropped"] == "1", what="diagnostics")
     assert not stack.texts.messages and len(stack.stops.messages) == 1
     assert "stop" in words_of(stack.heard.wait(1)[0].data)
+
+
+def test_a_stop_that_nobody_takes_is_told(
+    make: Any, recognizer: Recognizer, recordings: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recording = Recording(recordings / "stop.wav")
+    stack = make(recognizer=recognizer, listen_to=recording, stop_topic="somewhere_else")
+    nobody = f"nobody subscribes to {stack.namespace}/stop"
+    wait_until(lambda: stack.status() and nobody in stack.status().message, what="diagnostics")
+    assert stack.status().level == DiagnosticStatus.WARN
+    wait_until(lambda: dict(_pairs(stack.status()))["stops"] == "1", what="the stop")
+    assert f"{nobody}: this stop is lost" in capfd.readouterr().err
+    subscription = stack.client.create_subscription(Empty, "stop", lambda _: None, COMMAND)
+    wait_until(lambda: stack.status().level == DiagnosticStatus.OK, what="diagnostics of a stop that is taken")
+    stack.client.destroy_subscription(subscription)
 
 
 def _pairs(status: Any) -> list[tuple[str, str]]:
