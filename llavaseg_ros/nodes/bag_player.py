@@ -25,7 +25,7 @@ from llavaseg_ros.bags.reading import BagMessage, open_bag
 from llavaseg_ros.bags.topics import IMAGE_TYPES, choose_topics
 from llavaseg_ros.errors import BadRequest, LLaVASegError
 from llavaseg_ros.msg import Command
-from llavaseg_ros.nodes.parameter_table import Spec, describe
+from llavaseg_ros.nodes.parameter_table import Spec, describe, usage
 from llavaseg_ros.ros.cdr import RawMessage, read_stamp_ns, with_stamp
 from llavaseg_ros.ros.convert import rgb_to_image, to_rgb
 from llavaseg_ros.ros.process import run_node, use_camera_profile
@@ -157,7 +157,7 @@ class BagPlayer(Node):
 def main(args: list[str] | None = None) -> int:
     """Play until SIGINT or SIGTERM. Returns the exit code."""
     use_camera_profile()
-    return run_node(BagPlayer, args, name=NODE_NAME, threads=2)
+    return run_node(BagPlayer, args, name=NODE_NAME, threads=2, usage=usage(__doc__, SPECS))
 
 
 if __name__ == "__main__":

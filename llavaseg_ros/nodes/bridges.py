@@ -14,7 +14,7 @@ from rclpy.node import Node
 from llavaseg_ros.bridges import BRIDGES, Bridge, MissingPackage, make_bridge
 from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.msg import TargetMaskArray
-from llavaseg_ros.nodes.parameter_table import Spec, describe
+from llavaseg_ros.nodes.parameter_table import Spec, describe, usage
 from llavaseg_ros.ros.process import run_node
 from llavaseg_ros.ros.qos import LATCHED
 
@@ -93,7 +93,7 @@ class BridgesNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM. Returns the exit code."""
-    return run_node(BridgesNode, args, name=NODE_NAME, threads=3)
+    return run_node(BridgesNode, args, name=NODE_NAME, threads=3, usage=usage(__doc__, SPECS))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 
 from llavaseg_ros.demo.bag_reader import DEMO_BAG, read_frames
 from llavaseg_ros.images import read_rgb
-from llavaseg_ros.nodes.parameter_table import Spec, describe
+from llavaseg_ros.nodes.parameter_table import Spec, describe, usage
 from llavaseg_ros.ros.convert import depth_mm_to_image, rgb_to_image
 from llavaseg_ros.ros.process import run_node, use_camera_profile
 
@@ -130,7 +130,7 @@ def camera_info(shot: Shot, header: Header) -> CameraInfo:
 def main(args: list[str] | None = None) -> int:
     """Play until SIGINT or SIGTERM. Returns the exit code."""
     use_camera_profile()
-    return run_node(DemoPlayer, args, name=NODE_NAME, threads=2)
+    return run_node(DemoPlayer, args, name=NODE_NAME, threads=2, usage=usage(__doc__, SPECS))
 
 
 if __name__ == "__main__":

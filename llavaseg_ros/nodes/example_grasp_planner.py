@@ -28,7 +28,7 @@ from llavaseg_ros.geometry import quaternion_of
 from llavaseg_ros.grasping.gripper import Gripper
 from llavaseg_ros.grasping.topdown import Grasp, plan_grasps
 from llavaseg_ros.msg import Answer, TargetMaskArray
-from llavaseg_ros.nodes.parameter_table import Spec, describe
+from llavaseg_ros.nodes.parameter_table import Spec, describe, usage
 from llavaseg_ros.ros.clouds import cloud_points
 from llavaseg_ros.ros.messages import stamp_ns
 from llavaseg_ros.ros.process import run_node
@@ -147,7 +147,7 @@ def _pose(grasp: Grasp) -> Pose:
 
 def main(args: list[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM. Returns the exit code."""
-    return run_node(ExampleGraspPlanner, args, name=NODE_NAME, threads=2)
+    return run_node(ExampleGraspPlanner, args, name=NODE_NAME, threads=2, usage=usage(__doc__, SPECS))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from llavaseg_ros.action import Segment
 from llavaseg_ros.errors import BadRequest, ErrorCode, LLaVASegError, ModelNotReady
 from llavaseg_ros.msg import Command
 from llavaseg_ros.nodes import parameters
+from llavaseg_ros.nodes.parameter_table import SPECS, usage
 from llavaseg_ros.nodes.parameters import Settings
 from llavaseg_ros.ros.actions import DeferredActionServer
 from llavaseg_ros.ros.commands import CommandRunner, Limits
@@ -344,7 +345,7 @@ class LLaVASegNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM. Returns the exit code."""
-    return run_node(LLaVASegNode, args, name=NODE_NAME, threads=EXECUTOR_THREADS)
+    return run_node(LLaVASegNode, args, name=NODE_NAME, threads=EXECUTOR_THREADS, usage=usage(__doc__, SPECS))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,13 @@ def describe(spec: Spec) -> ParameterDescriptor:
         low_s, high_s = (float(limit) for limit in spec.limits)
         descriptor.floating_point_range = [FloatingPointRange(from_value=low_s, to_value=high_s, step=0.0)]
     return descriptor
+
+
+def usage(text: str | None, specs: Iterable[Spec]) -> str:
+    """What a node prints for `--help`. text: its module's docstring."""
+    rows = [f"  {spec.name} ({spec.default!r}): {spec.text}" for spec in specs]
+    head = (text or "").strip()
+    return "\n".join([head, "", "Parameters (--ros-args -p NAME:=VALUE, or --params-file FILE):", *rows])
 
 
 SPECS = (

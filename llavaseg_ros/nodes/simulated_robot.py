@@ -28,7 +28,7 @@ from std_msgs.msg import Header, String
 
 from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.geometry import rotation_of
-from llavaseg_ros.nodes.parameter_table import Spec, describe
+from llavaseg_ros.nodes.parameter_table import Spec, describe, usage
 from llavaseg_ros.ros.convert import depth_mm_to_image, rgb_to_image
 from llavaseg_ros.ros.messages import stamp_ns
 from llavaseg_ros.ros.process import run_node, use_camera_profile
@@ -206,7 +206,7 @@ def _set_out(split: str, number: int, world: World) -> None:
 def main(args: list[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM. Returns the exit code."""
     use_camera_profile()
-    return run_node(SimulatedRobot, args, name=NODE_NAME, threads=4)
+    return run_node(SimulatedRobot, args, name=NODE_NAME, threads=4, usage=usage(__doc__, SPECS))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from std_msgs.msg import Empty, String
 
 from llavaseg_ros.errors import BadRequest
 from llavaseg_ros.msg import Command
-from llavaseg_ros.nodes.parameter_table import Spec, describe
+from llavaseg_ros.nodes.parameter_table import Spec, describe, usage
 from llavaseg_ros.ros.process import run_node
 from llavaseg_ros.ros.qos import COMMAND, DIAGNOSTICS, LATCHED
 from llavaseg_ros.speech.audio import AudioSource, Recording
@@ -263,7 +263,7 @@ class SpeechCommand(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Listen until SIGINT or SIGTERM. Returns the exit code."""
-    return run_node(SpeechCommand, args, name=NODE_NAME, threads=EXECUTOR_THREADS)
+    return run_node(SpeechCommand, args, name=NODE_NAME, threads=EXECUTOR_THREADS, usage=usage(__doc__, SPECS))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from llavaseg_ros.errors import BadRequest, LLaVASegError
 from llavaseg_ros.msg import Answer, TargetMaskArray
-from llavaseg_ros.nodes.parameter_table import Spec, describe
+from llavaseg_ros.nodes.parameter_table import Spec, describe, usage
 from llavaseg_ros.ros.cdr import RawMessage, read_stamp_ns
 from llavaseg_ros.ros.convert import image_size
 from llavaseg_ros.ros.diagnostics import SUMMARY
@@ -242,7 +242,7 @@ def main(args: list[str] | None = None, *, token: str = "") -> int:
         print(f"the page is at {viewer.server.url} (Ctrl-C ends it)", flush=True)
         return viewer
 
-    return run_node(make, args, name=NODE_NAME, threads=THREADS)
+    return run_node(make, args, name=NODE_NAME, threads=THREADS, usage=usage(__doc__, SPECS))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 import rclpy
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
 from llavaseg_ros.children import end_with_parent
 from llavaseg_ros.ros.shared_memory import remove_dead_segments, remove_own_segments
@@ -82,8 +83,25 @@ def _security_hint() -> str:
     )
 
 
-def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, threads: int) -> int:
+def _own_arguments(args: list[str] | None, name: str, usage: str) -> int | None:
+    """Answer `--help`, refuse what is no ROS argument. Returns the exit code, None when the node is to run."""
+    try:
+        own = remove_ros_args(sys.argv if args is None else [name, *args])[1:]
+    except Exception:  # rclpy.init will say what is wrong with them
+        return None
+    if not own:
+        return None
+    if {"-h", "--help"} & set(own):
+        print(usage)
+        return 0
+    print(f"{name}: {own[0]!r} is no argument of this node; expected --help, or --ros-args with ROS's", file=sys.stderr)
+    return 2
+
+
+def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, threads: int, usage: str = "") -> int:
     """Make a node and spin it until SIGINT, SIGTERM or the end of its context. Returns the exit code.
+
+    usage: what `--help` prints. Where there is one, other arguments than ROS's are refused.
 
     The node may have `close() -> bool`, which ends its work while its publishers still work; false = a thread is left
     that does not come back, and the process must not wait for it.
@@ -91,6 +109,8 @@ def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, thre
     rclpy's own signal handlers shut the context down first, so that a node could not say its last words; and a Python
     handler only runs when the main thread does. So the executor spins in a thread and the main thread waits here.
     """
+    if usage and (code := _own_arguments(args, name, usage)) is not None:
+        return code
     stop = threading.Event()
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
