@@ -31,15 +31,18 @@ def write_page(folder: Path, trials: Sequence[Trial], settings: dict[str, Any]) 
             (r.ratio.text(2), "ratio of the two", r.ratio.interval(2)),
             (r.wrong.text(2), "wrong object lifted", r.wrong.interval(2)),
             (r.refused.text(2), "refused", r.refused.interval(2)),
-            (r.once.text(2), "picked without a second look", f"ratio {r.once_ratio.text(2)}"),
-            (r.once_wrong.text(2), "wrong without a second look", r.once_wrong.interval(2)),
+            (r.twice.text(2), "picked without a third look", f"ratio {r.twice_ratio.text(2)}"),
+            (r.twice_wrong.text(2), "wrong without a third look", r.twice_wrong.interval(2)),
+            (r.once.text(2), "picked with one look", f"ratio {r.once_ratio.text(2)}"),
+            (r.once_wrong.text(2), "wrong with one look", r.once_wrong.interval(2)),
         ]  # fmt: skip
     about = ", ".join(f"{name} {value}" for name, value in settings.items() if value not in (None, False))
     body = [
         "<h1>llavaseg pick</h1>",
         '<p class="soft">Simulated picks: a spoken-style command, a mask, its points, a top-down grasp, physics. '
         "Picked: the thing that was meant, and nothing else, rose by 0.08 m and stayed up. The command is given twice, "
-        "the second time on the picture a little turned; masks on two things are a refusal. Intervals are of 95 %.</p>",
+        "the second time on the picture a little turned, and a third time, turned the other way, where the masks are "
+        "on two things; where no other look is on the first one's thing, the robot refuses. Intervals are of 95 %.</p>",
         f'<p class="soft">{escape(about)}</p>',
         html.tiles(tiles),
         "<h2>By command</h2>",

@@ -11,7 +11,7 @@ import numpy as np
 
 from llavaseg_ros.evaluation.figures import Figure, share
 from llavaseg_ros.pick.commands import KINDS, PHRASINGS
-from llavaseg_ros.pick.trials import Trial
+from llavaseg_ros.pick.trials import Arm, Trial
 
 RESAMPLES = 4000
 
@@ -20,7 +20,7 @@ RESAMPLES = 4000
 class Rates:
     """ours, truth: share of picks that lifted the right thing and nothing else. ratio: ours over truth, over the same
     picks. wrong, truth_wrong: share of picks that lifted something else. refused: share that was not tried with ours.
-    once_...: the same for a robot that does not ask twice.
+    twice_..., once_...: the same for a robot that asks no third time, and for one that asks once only.
     """
 
     ours: Figure
@@ -29,6 +29,9 @@ class Rates:
     wrong: Figure
     truth_wrong: Figure
     refused: Figure
+    twice: Figure
+    twice_ratio: Figure
+    twice_wrong: Figure
     once: Figure
     once_ratio: Figure
     once_wrong: Figure
@@ -40,19 +43,31 @@ class Rates:
 
 def rates(trials: Sequence[Trial]) -> Rates:
     """Rates over trials; those of ours are without value where only true masks were tried."""
-    both = [(t, t.acted, t.ours) for t in trials if t.acted is not None and t.ours is not None]
-    truth = [t.success(t.truth) for t, _, _ in both]
-    acted, once = [t.success(arm) for t, arm, _ in both], [t.success(arm) for t, _, arm in both]
+    asked = [t for t in trials if t.ours is not None]
+    truth = [t.success(t.truth) for t in asked]
+
+    def of(arms: Sequence[Arm | None]) -> tuple[Figure, Figure, Figure]:
+        """Success, its ratio to that of true masks, wrong objects."""
+        there = [(trial, arm) for trial, arm in zip(asked, arms, strict=True) if arm is not None]
+        done = [trial.success(arm) for trial, arm in there]
+        return share(done), _ratio(done, truth), share(trial.wrong(arm) for trial, arm in there)
+
+    ours, ratio, wrong = of([t.acted for t in asked])
+    twice, twice_ratio, twice_wrong = of([t.acted_on_two for t in asked])
+    once, once_ratio, once_wrong = of([t.ours for t in asked])
     return Rates(
-        ours=share(acted),
+        ours=ours,
         truth=share(t.success(t.truth) for t in trials),
-        ratio=_ratio(acted, truth),
-        wrong=share(t.wrong(arm) for t, arm, _ in both),
+        ratio=ratio,
+        wrong=wrong,
         truth_wrong=share(t.wrong(t.truth) for t in trials),
-        refused=share(bool(arm.refused) for _, arm, _ in both),
-        once=share(once),
-        once_ratio=_ratio(once, truth),
-        once_wrong=share(t.wrong(arm) for t, _, arm in both),
+        refused=share(t.acted is not None and bool(t.acted.refused) for t in asked),
+        twice=twice,
+        twice_ratio=twice_ratio,
+        twice_wrong=twice_wrong,
+        once=once,
+        once_ratio=once_ratio,
+        once_wrong=once_wrong,
     )
 
 
@@ -105,7 +120,9 @@ def line(trials: Sequence[Trial]) -> str:
     return (
         f"picks: {_of(r.ours)} with our masks, {true}, ratio {r.ratio.text(2)} ({r.ratio.interval(2)}); "
         f"wrong object {_of(r.wrong)}, refused {_of(r.refused)}; "
-        f"without the second look {r.once.text(2)}, ratio {r.once_ratio.text(2)}, wrong object {r.once_wrong.text(2)}"
+        f"without the third look {r.twice.text(2)}, ratio {r.twice_ratio.text(2)}, "
+        f"wrong object {r.twice_wrong.text(2)}; with one look {r.once.text(2)}, ratio {r.once_ratio.text(2)}, "
+        f"wrong object {r.once_wrong.text(2)}"
     )
 
 

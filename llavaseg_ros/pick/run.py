@@ -26,7 +26,7 @@ from llavaseg_ros.pick.client import OURS, TRUTH, PickClient, View, pose_arrays
 from llavaseg_ros.pick.commands import choose_command
 from llavaseg_ros.pick.page import write_page
 from llavaseg_ros.pick.rates import line, results
-from llavaseg_ros.pick.second_look import same_thing, turned, turned_back
+from llavaseg_ros.pick.second_look import SECOND, THIRD, same_thing, turned, turned_back
 from llavaseg_ros.pick.trials import Arm, Trial, masked_thing, read_trials, write_trials
 
 ROBOT = "llavaseg_ros.nodes.simulated_robot"
@@ -158,11 +158,9 @@ def _trial(options: PickOptions, client: PickClient, number: int) -> Trial:
     keep = _Keeper(options.out, number)
     ours: dict[str, Any] = {}
     if not options.true_masks_only:
-        second = _mask(client.ask_about(dialogue.command, turned(view.rgb), wait))
-        view, result = _ask(client, dialogue.command, view, wait)
+        view, result, agreed = look(client, dialogue.command, view, wait)
         min_score = MIN_SCORE if options.min_score is None else options.min_score
-        ours = _ours(client, view, result, dialogue.target_id, min_score, wait, keep)
-        ours["agreed"] = same_thing(_mask(result), None if second is None else turned_back(second))
+        ours = _ours(client, view, result, dialogue.target_id, min_score, wait, keep) | agreed
         client.set_out(number, wait)
     true_mask = view.instances == dialogue.target_id
     client.tell_truth(true_mask, common["target"], view)
@@ -176,6 +174,23 @@ def _trial(options: PickOptions, client: PickClient, number: int) -> Trial:
         _keep_points(keep, view, true_mask, grasp)
     keep("truth", client.look(wait).rgb)
     return Trial(**common, truth=truth, **ours, seconds=round(time.monotonic() - started, 1))
+
+
+def look(client: PickClient, command: str, view: View, wait: float) -> tuple[View, Any, dict[str, bool]]:
+    """Frame and result of the upright look, and whether another look was of the same thing, as fields of a trial."""
+
+    def other(degrees: float) -> np.ndarray | None:
+        mask = _mask(client.ask_about(command, turned(view.rgb, degrees), wait))
+        return None if mask is None else turned_back(mask, degrees)
+
+    second = other(SECOND)
+    view, result = _ask(client, command, view, wait)
+    first = _mask(result)
+    twice = thrice = same_thing(first, second)
+    if first is not None and not twice:
+        thrice = same_thing(first, other(THIRD))
+        view, result = _ask(client, command, view, wait)  # once more: the planner goes by the newest answer
+    return view, result, {"agreed": twice, "agreed_at_last": thrice}
 
 
 def _ask(client: PickClient, command: str, view: View, wait: float) -> tuple[View, Any]:

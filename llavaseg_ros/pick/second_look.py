@@ -1,6 +1,7 @@
 """Asking twice before an arm moves: the same command about the same picture, a little turned and made smaller.
 
-A model that has understood a command means the same thing both times; where it guesses, it often does not.
+A model that has understood a command means the same thing both times; where it guesses, it often does not. Where the
+two differ, a third look, turned the other way, may stand by the first.
 """
 
 from __future__ import annotations
@@ -8,26 +9,28 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-TURN, SCALE = 3.0, 0.93  # degrees; nothing at the border is lost but a corner
+# Degrees, of the second look and of the third. With the scale nothing at the border is lost but a corner.
+SECOND, THIRD = 3.0, -3.0
+SCALE = 0.93
 SAME = 0.3  # IoU of the two masks from which on they are of one thing
 
 
-def _matrix(shape: tuple[int, ...]) -> np.ndarray:
+def _matrix(shape: tuple[int, ...], degrees: float) -> np.ndarray:
     height, width = shape[:2]
-    return np.asarray(cv2.getRotationMatrix2D((width / 2, height / 2), TURN, SCALE))
+    return np.asarray(cv2.getRotationMatrix2D((width / 2, height / 2), degrees, SCALE))
 
 
-def turned(rgb: np.ndarray) -> np.ndarray:
-    """The picture for the second look. rgb: uint8 [H, W, 3]; the same shape comes back, its border mirrored."""
+def turned(rgb: np.ndarray, degrees: float = SECOND) -> np.ndarray:
+    """The picture for another look. rgb: uint8 [H, W, 3]; the same shape comes back, its border mirrored."""
     size = (rgb.shape[1], rgb.shape[0])
-    return np.asarray(cv2.warpAffine(rgb, _matrix(rgb.shape), size, borderMode=cv2.BORDER_REFLECT))
+    return np.asarray(cv2.warpAffine(rgb, _matrix(rgb.shape, degrees), size, borderMode=cv2.BORDER_REFLECT))
 
 
-def turned_back(mask: np.ndarray) -> np.ndarray:
-    """A mask of the second look, bool [H, W], as it lies on the picture itself."""
+def turned_back(mask: np.ndarray, degrees: float = SECOND) -> np.ndarray:
+    """A mask of that look, bool [H, W], as it lies on the picture itself."""
+    matrix, size = _matrix(mask.shape, degrees), (mask.shape[1], mask.shape[0])
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    size = (mask.shape[1], mask.shape[0])
-    return np.asarray(cv2.warpAffine(mask.astype(np.uint8), _matrix(mask.shape), size, flags=flags)).astype(bool)
+    return np.asarray(cv2.warpAffine(mask.astype(np.uint8), matrix, size, flags=flags)).astype(bool)
 
 
 def same_thing(first: np.ndarray | None, second: np.ndarray | None) -> bool:

@@ -34,8 +34,8 @@ class Trial:
 
     target: the right thing's name. said: what the model called it. found, score: what the node said. on: the thing that
     most of our mask lies on, "" without one. iou: of our mask with the true one. ours: None when only true masks
-    were tried. agreed: the second look was of the same thing; where it was not, `ours` tells what the grasp would have
-    come to, for it costs nothing in a simulation.
+    were tried. agreed: the second look was of the same thing. agreed_at_last: the second or the third was; where
+    neither was, `ours` tells what the grasp would have come to, for it costs nothing in a simulation.
     """
 
     number: int
@@ -53,6 +53,7 @@ class Trial:
     on: str = ""
     iou: float = 0.0
     agreed: bool = True
+    agreed_at_last: bool = True
     seconds: float = 0.0
     things: tuple[str, ...] = field(default=())
 
@@ -64,10 +65,18 @@ class Trial:
 
     @property
     def acted(self) -> Arm | None:
-        """What a robot that asks twice comes to with our mask."""
-        if self.ours is None or self.ours.refused or self.agreed:
+        """What a robot comes to with our mask that asks twice, and a third time where the two differ."""
+        return self._after(self.agreed_at_last)
+
+    @property
+    def acted_on_two(self) -> Arm | None:
+        """What it comes to without the third look."""
+        return self._after(self.agreed)
+
+    def _after(self, agreed: bool) -> Arm | None:
+        if self.ours is None or self.ours.refused or agreed:
             return self.ours
-        return Arm(refused="the second look was of another thing")
+        return Arm(refused="the other looks were of other things")
 
     def success(self, arm: Arm) -> bool:
         """The right thing was lifted, and nothing else."""

@@ -16,7 +16,7 @@ from llavaseg_ros.pick.commands import KINDS, choose_command
 from llavaseg_ros.pick.page import write_page
 from llavaseg_ros.pick.pictures import GRASP, draw_grasp, from_above
 from llavaseg_ros.pick.rates import by_kind, causes, line, rates, results
-from llavaseg_ros.pick.second_look import same_thing, turned, turned_back
+from llavaseg_ros.pick.second_look import SECOND, THIRD, same_thing, turned, turned_back
 from llavaseg_ros.pick.trials import Arm, Trial, masked_thing, read_trials, write_trials
 
 RIGHT, NONE, WRONG = Arm(("red mug",)), Arm(), Arm(("blue can",))
@@ -95,25 +95,29 @@ def test_rates_and_their_line() -> None:
     assert [Trial.from_json(row) for row in kept["trials"]] == trials
 
 
-def test_a_second_look_of_another_thing_is_a_refusal() -> None:
-    t = trial(0, WRONG, on="blue can", agreed=False)
-    assert t.acted == Arm(refused="the second look was of another thing")
-    assert t.cause == "refused: the second look was of another thing, on another thing"
-    trials = [t, trial(1, RIGHT), trial(2, RIGHT, agreed=False), trial(3, Arm(refused="low score"), agreed=False)]
+def test_looks_of_other_things_are_a_refusal() -> None:
+    t = trial(0, WRONG, on="blue can", agreed=False, agreed_at_last=False)
+    assert t.acted == t.acted_on_two == Arm(refused="the other looks were of other things")
+    assert t.cause == "refused: the other looks were of other things, on another thing"
+    saved = trial(2, RIGHT, agreed=False)  # by the third look
+    assert saved.acted == RIGHT and not saved.cause and saved.acted_on_two == t.acted
+    trials = [t, trial(1, RIGHT), saved, trial(3, Arm(refused="low score"), agreed=False, agreed_at_last=False)]
     r = rates(trials)
-    assert (r.ours.value, r.wrong.value, r.refused.value) == (0.25, 0.0, 0.75)
+    assert (r.ours.value, r.wrong.value, r.refused.value) == (0.5, 0.0, 0.5)
+    assert (r.twice.value, r.twice_wrong.value, r.twice_ratio.value) == (0.25, 0.0, 0.25)
     assert (r.once.value, r.once_wrong.value, r.once_ratio.value) == (0.5, 0.25, 0.5)
-    assert "without the second look 0.50" in line(trials)
+    assert "without the third look 0.25" in line(trials) and "with one look 0.50" in line(trials)
 
 
-def test_a_mask_of_the_second_look_comes_back_to_its_place() -> None:
+@pytest.mark.parametrize("degrees", [SECOND, THIRD])
+def test_a_mask_of_another_look_comes_back_to_its_place(degrees: float) -> None:
     rgb = np.zeros((480, 640, 3), np.uint8)
     first = np.zeros((480, 640), bool)
     first[90:150, 500:580] = True
     rgb[first] = 255
-    second = turned(rgb)[..., 0] > 127
-    assert same_thing(first, turned_back(second)) and not same_thing(first, np.roll(first, 90, 1))
-    assert int((first ^ turned_back(second)).sum()) < 0.05 * first.sum()
+    second = turned(rgb, degrees)[..., 0] > 127
+    assert same_thing(first, turned_back(second, degrees)) and not same_thing(first, np.roll(first, 90, 1))
+    assert int((first ^ turned_back(second, degrees)).sum()) < 0.05 * first.sum()
     # Left as it was turned it lies elsewhere: there is something to turn back.
     assert int((first ^ second).sum()) > 0.2 * first.sum()
     nothing = np.zeros_like(first)
