@@ -162,7 +162,7 @@ def test_with_the_node_a_command_is_answered_with_geometry(tmp_path: Path, rig: 
         wait_until(stack.final_answers, what="the answer")
         answer = stack.final_answers()[0]
         assert (answer.command, answer.found, answer.error_msg) == ("the mug", True, "")
-        target = stack.masks.messages[0].targets[0]
+        target = stack.masks.wait(1)[0].targets[0]
         assert target.has_geometry
         assert target.centroid.pose.position.z == pytest.approx(0.8)
         assert one.player is not None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from llavaseg_ros.demo.bag_reader import read_frames
 from llavaseg_ros.errors import BadReply
 from llavaseg_ros.evaluation.dataset import write_jsonl
 from llavaseg_ros.images import read_mask, read_rgb, write_mask, write_rgb
-from llavaseg_ros.types import Attributes, Result, Segment, Thought
+from llavaseg_ros.types import Attributes, Result, Segment, Stage, Thought
 
 BOX = np.zeros((40, 60), bool)
 BOX[10:30, 20:40] = True
@@ -92,6 +94,28 @@ def test_ask_as_json(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert row["attributes"] == {"color": "red", "shape": "", "location": "left"}
     assert (row["found"], row["score"], row["roi"], row["area_px"]) == (True, 0.9, [20, 10, 20, 20], 400)
     assert row["seconds"] == {"encode": 0.1, "reason": 0.2, "segment": 0.3}
+
+
+def test_ask_tells_what_the_model_thinks(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def thinking(self: BoxModel, command: str, *, on_progress: Any) -> Result:
+        on_progress(Stage.REASONING, "a" * 200)
+        on_progress(Stage.SEGMENTING, "")
+        result = plain(self, command)
+        return replace(result, thought=replace(result.thought, raw=("it is red", "target: red mug")))
+
+    plain = BoxModel.segment
+    monkeypatch.setattr(BoxModel, "segment", thinking)
+    ask = ["ask", str(photo), "the mug", "--verbose", "--out", str(photo.parent)]
+    assert cli.main(ask) == 0
+    told = capsys.readouterr().err
+    assert "reply 1: it is red\n" in told and "reply 2: target: red mug\n" in told
+    assert "aaa" not in told, "no line that grows, where nobody sees it grow"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert cli.main(ask) == 0
+    told = capsys.readouterr().err
+    assert f"{Stage.REASONING.value}: {'a' * 100}" in told and "a" * 101 not in told
 
 
 def test_ask_shows_an_unreadable_reply(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

