@@ -63,7 +63,7 @@ test: setup
 
 coverage: setup
 	@mkdir -p out/coverage; rm -f out/coverage/data*
-	@passed=0; $(BIN)/python -m coverage run -m pytest -q || passed=$$?; \
+	@passed=0; OMP_NUM_THREADS=1 $(BIN)/python -m coverage run -m pytest -q -n $(JOBS) --dist loadfile || passed=$$?; \
 	$(BIN)/python -m coverage combine -q; $(BIN)/python -m coverage html -q -d out/coverage; $(BIN)/python -m coverage report; exit $$passed
 
 mutation: setup
