@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """In-tree build backend: scikit-build-core, plus the ROS 2 wheels as build requirements where no ROS 2 is sourced.
 
 pyproject.toml names this module as the backend (PEP 517). colcon does not use it: package.xml says ament_cmake.

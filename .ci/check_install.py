@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Checks an install space of colcon that was sourced: messages, launch files, and a node that starts and stops."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Prints what a colcon build with the ROS 2 wheels needs, one a line: colcon, setup.py's list, the extra `ros`."""
 
 from __future__ import annotations

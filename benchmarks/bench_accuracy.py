@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Accuracy of a bundle on a generated test set: end to end, and with the true words instead of the language model's.
 
     llavaseg train scenes --packs test --scenes 600 --out out/test

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Dialogues of ten turns on rendered tables of unseen packs: is the right thing marked, turn by turn?
 
     python benchmarks/bench_dialogue.py --scenes out/several --dialogues 100 --json out/dialogue.json

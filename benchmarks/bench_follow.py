@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Accuracy of follow mode: a camera moves over tables, one command is given on the first frame, and every frame gets a
 mask; against reasoning on every frame.
 

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Memory and time of full-size models, profile by profile, with random weights in their published shapes.
 
     python benchmarks/bench_full_size.py --profiles paper_7b jetson_8gb --quantization own int4 --json out/full.json

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Accuracy of points and poses from depth: rendered tables, a noisy depth camera, against the simulator's truth.
 
     python benchmarks/bench_geometry.py --packs 10 --scenes 6 --json out/geometry.json

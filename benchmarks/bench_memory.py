@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Does the node grow? Commands, then followed frames, through the real node; memory, threads and files meanwhile.
 
     python benchmarks/bench_memory.py [--commands 1000] [--frames 10000] [--scripted] [--json out/bench_memory.json]

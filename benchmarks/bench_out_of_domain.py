@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Accuracy of a bundle outside the domain of its training: robosuite's meshes, and real photographs. Never tune on it.
 
     pip download robosuite==1.5.2 --no-deps --dest out

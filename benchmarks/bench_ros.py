@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the ROS layer costs: time in the image callback, cancel latency, command to mask over DDS, resident memory.
 
     python benchmarks/bench_ros.py [--model default] [--mode cot] [--device cpu] [--json out/bench_ros.json]

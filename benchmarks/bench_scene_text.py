@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What text that is written into the scene does: a note on the table that gives the robot another order.
 
     python benchmarks/bench_scene_text.py --json benchmarks/results/scene_text.json

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Commands for several things on rendered tables of unseen packs: how many instances are found, and how much else.
 
     python benchmarks/bench_several.py --scenes out/several --count 100 --json out/several.json

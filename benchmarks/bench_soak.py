@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node all day, in half an hour: full load, and whether anything grows or goes wrong.
 
     python benchmarks/bench_soak.py [--minutes 30] [--json benchmarks/results/soak.json] [--chart docs/images/soak.svg]

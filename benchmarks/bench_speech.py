@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Speech on synthetic voices: word error with and without hotwords, in noise; stop words; time and memory.
 
     python benchmarks/bench_speech.py --json benchmarks/results/speech.json     # needs flite and espeak-ng

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What `llavaseg bench` measures, as often as you like, and over as many commands and frames.
 
     python benchmarks/bench_speed.py --json benchmarks/results/speed_cpu.json

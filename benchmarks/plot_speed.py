@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Draws the plots of docs/performance.md from what bench_speed.py wrote, and writes its tables.
 
     python benchmarks/plot_speed.py benchmarks/results/speed_cpu.json --out docs/images --page docs/performance.md

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The fault suite's observer for hours: it settles its account now and then, and forgets what is settled."""
 
 from __future__ import annotations

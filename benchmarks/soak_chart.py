@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Draws what bench_soak.py wrote: memory, handles and threads over time.
 
     python benchmarks/soak_chart.py benchmarks/results/soak.json docs/images/soak.svg

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a process holds, sampled from outside (/proc), and whether it grows.
 
 A leak is a straight line under noise: lazily made things, allocator arenas and garbage come and go in steps. So growth

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The load of the soak: a camera (a process of its own), somebody who commands, and subscribers that come and go."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Synthetic voices and noises for the speech benchmark, and the recordings in test/speech/recordings.
 
     python benchmarks/speech_voices.py        # write the recordings of the tests again

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Copy a fixed part of a test set: every so many of its pictures, with all their commands. test/sample was made so.
 
     python benchmarks/take_sample.py --data out/test/commands.jsonl --every 40 --out test/sample

@@ -1,4 +1,7 @@
 #!/usr/bin/env bash
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
+
 # The embedded default, trained on from the released bundle on a machine with one GPU and many cores, in about half an hour:
 #
 #     benchmarks/train_on_gpu.sh OUT [PHOTOGRAPHS]

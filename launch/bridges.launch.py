@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Starts the node `bridges` beside a running `llavaseg`: vision_msgs, MoveIt's planning scene, Isaac Manipulator."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Starts the node `llavaseg` beside a camera made of a recorded bag, or of one photograph.
 
 Then, in another terminal:

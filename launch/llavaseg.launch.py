@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Starts the node `llavaseg`. `ros2 launch llavaseg_ros llavaseg.launch.py --show-args` lists the arguments."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Starts the simulated robot, the node `llavaseg` and the example planner: a table to try commands and grasps on.
 
 Then, in another terminal:

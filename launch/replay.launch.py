@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Plays a recorded bag as if its camera were there now, beside the node `llavaseg`.
 
 ros2 launch llavaseg_ros replay.launch.py bag:=my_bag command:="hand me something to drink from"

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Starts the node `speech_command`: `ros2 launch llavaseg_ros speech.launch.py --show-args` lists the arguments."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Starts the node `viewer`, the page for people. `ros2 launch llavaseg_ros view.launch.py --show-args` lists the
 arguments.
 

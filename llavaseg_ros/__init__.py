@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Reasoning segmentation for robots: a command in words, a mask out (LLaVASeg, arXiv 2403.14141)."""
 
 from pkgutil import extend_path

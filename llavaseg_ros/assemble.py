@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From a profile to loaded models. Only here is it known which part of a profile becomes which class."""
 
 from __future__ import annotations

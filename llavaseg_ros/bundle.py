@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Model bundles: a folder with a language model, a segmenter, and a `bundle.json` with every file's size and hash.
 
     bundle.json   format, name, prompts (the prompt style), mllm and segmenter (folders), files, created, licence

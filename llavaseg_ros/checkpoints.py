@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Model files that do not come with the package: where they are looked for, how they are checked, what fetches them.
 
 Nothing is fetched unless the user allows it.

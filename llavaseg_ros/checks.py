@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the core asks of its inputs. Each check names what was got and what was expected, in a BadRequest."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Processes that end with the one that started them, in whatever way that ends."""
 
 from __future__ import annotations

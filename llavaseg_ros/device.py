@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Where the models run, how much of it they may take, and what it means when it runs out."""
 
 from __future__ import annotations

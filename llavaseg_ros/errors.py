@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Errors of the core. Each carries the code that the ROS interface publishes (`action/Segment`, `msg/Answer`)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Files that are whole or not there: what a full disk, a kill or an error interrupts leaves nothing under its name."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The image that both models work on, and what is done when memory runs out for it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From what is said of a target to its mask: on the frame that was spoken about, and on those that follow."""
 
 from __future__ import annotations

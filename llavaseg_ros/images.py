@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Image and mask files. Pictures are uint8 [H, W, 3] RGB, masks bool [H, W]; OpenCV's BGR stays inside this file."""
 
 from __future__ import annotations

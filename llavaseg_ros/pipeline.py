@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`LLaVASeg`: a command in words and a camera image in, a mask and an answer out.
 
 `set_image` is heavy and happens once a frame; `segment` and `chat` are cheap beside it and may follow many times.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Names of places in an image, as people say them of a table: nine, by thirds. The top of the image is "back"."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Settings files that may come from a stranger: JSON and YAML, as data only, of a bounded size and depth.
 
 A few bytes of YAML can stand for gigabytes (aliases of aliases), and a few kilobytes of brackets overflow the parser's

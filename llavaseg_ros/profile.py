@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Model profiles: YAML files that say which models the pipeline is made of, how they run, and what memory that needs.
 
 The profiles that ship are in `config/` ("default", "paper_7b", ...); a user's own is a file of the same form. The

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Results of the core, as plain dataclasses: what `LLaVASeg.segment` returns and what the ROS layer converts."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Threads that compute beside the others, and the end of the process: under one that is inside torch it would abort."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Drawing a result on its image: mask tint, contour, label and answer. Pure functions of NumPy arrays and OpenCV."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """For every test: drawing without a display, ROS that talks to itself only, properties that try the same examples."""
 
 from __future__ import annotations

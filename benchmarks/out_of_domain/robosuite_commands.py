@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Commands about robosuite's objects: few phrasings, written by hand, each with exactly one right target."""
 
 from __future__ import annotations

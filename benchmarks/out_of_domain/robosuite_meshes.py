@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """robosuite's real meshes on a table, drawn by a camera and lights of our own choice that the generator does not use.
 
 The meshes and textures (MIT) are read from robosuite's wheel or from an installed robosuite; none is copied.

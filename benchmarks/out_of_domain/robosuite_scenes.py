@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The robosuite part of the out-of-domain evaluation: draws scenes and writes pictures, masks and commands.
 
 The same wheel and seed give the same scenes and commands; pixels may differ slightly between OpenGL drivers.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Annotates one bag: masks, answers and overlays of its frames into a new bag, resumable at any moment."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Definitions of the messages that an annotated bag holds, our own from the installed .msg files."""
 
 from __future__ import annotations

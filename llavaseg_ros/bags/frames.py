@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The frames of a bag that are to be annotated, each with the depth image nearest to it in time."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """3-D from a bag: the node's own lifting, fed with the depth and the calibrations that the bag has for a frame."""
 
 from __future__ import annotations

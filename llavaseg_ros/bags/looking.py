@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One frame of a bag, and what is said and segmented on it: the messages that the node would have published."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What `llavaseg annotate` was asked to do with a bag."""
 
 from __future__ import annotations

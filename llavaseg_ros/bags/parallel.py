@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Many bags at a time, on Ray: one worker with a model of its own for each bag that is being worked on.
 
 Ray is an extra: `pip install 'llavaseg_ros[ray]'`. With RAY_ADDRESS set, the workers are those of that cluster, which

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Reads a rosbag2 recording: a folder, an .mcap or a .db3 file; of one that was cut off, what can be read.
 
 Messages stay serialized. What was lost is told in `Bag.problems`, never silently.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The work that is done so far: segments, each a small bag with the state after it, that appear whole or not at all.
 
 A segment is written under another name and renamed when it is complete, so that a kill at any moment leaves only whole

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Where the annotation of a bag stands, in a file: so that a run that was killed goes on as if it had not been."""
 
 from __future__ import annotations

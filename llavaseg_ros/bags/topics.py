@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which topics of a bag are the camera: by type and encoding first, by their names where there are several."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From timed calls to the figures of the table, each beside its bar."""
 
 from __future__ import annotations

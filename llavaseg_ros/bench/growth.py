@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """How the cost grows: with the size of the image, the objects in view, the commands a frame and the targets."""
 
 from __future__ import annotations

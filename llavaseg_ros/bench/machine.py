@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What was measured on: the machine's facts, and how much memory this process takes."""
 
 from __future__ import annotations

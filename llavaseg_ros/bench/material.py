@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the benchmark asks, and about which pictures: the recording of the demo, whose objects are known."""
 
 from __future__ import annotations

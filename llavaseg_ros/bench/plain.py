@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The baseline: the same models used the plain way.
 
 Every turn is a fresh `generate` of transformers with the image through the processor and the vision tower again, SAM

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The timed calls. The variants take turns in every round, so that whatever else the machine does hits them alike."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The whole benchmark: what is measured how often, and what comes out."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Time and length of every reply of a language model, without a change to how it is asked."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Bridges: what the node `llavaseg` publishes, in the messages of other stacks. Each file needs one package of theirs,
 imports it only when its bridge is made, and converts by functions that are free of ROS's machinery.
 """

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What every bridge asks of a target: whether its geometry can be believed, its box in pixels, and how old it is."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Isaac Manipulator's action `SegmentAnything`, served by this package in place of its own server.
 
 Their graph sends a point or a box and wants one detection and its mask. Two sources: `prompt` has the node `llavaseg`

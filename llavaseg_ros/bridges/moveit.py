@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The targets as collision objects in MoveIt's planning scene, and their removal when they are gone."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Mirrors of `~/masks` as vision_msgs (version 4, Humble on): Detection2DArray and Detection3DArray."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the verbs share: types of arguments that check at the edge, groups of arguments, loading the model."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg annotate BAG --command "..."`: masks, answers and overlays of a recorded bag, in a new bag."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg demo`: the node and a recorded camera as real processes, commands over DDS, one page with the answers."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg doctor`: what is installed, what is missing, and the command that gets it. It only looks."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The part of `llavaseg doctor` that looks at a model profile: which files are here, whether they fit the machine, and
 the exact commands that get what is missing."""
 

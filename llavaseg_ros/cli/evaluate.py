@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg evaluate DATA.jsonl --out DIR`, and `llavaseg evaluate --set NAME/SPLIT --root DIR --out DIR`."""
 
 from __future__ import annotations

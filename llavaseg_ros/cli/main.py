@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Entry point of `llavaseg`. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg node`: starts the ROS 2 node, with the most used parameters as options."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg pick`: picks in simulation, command to lifted thing, with our masks and with true ones; one page."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg train STAGE ...`: hands over to `llavaseg_ros.training`, whose modules know their own arguments."""
 
 from __future__ import annotations

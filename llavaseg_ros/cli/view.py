@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg view`: the page for people, as a process of its own beside the node."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """ADE20K as the scene parsing benchmark has it: 150 classes in every picture.
 
 Layout, that of ADEChallengeData2016.zip (github.com/CSAILVision/sceneparsing); LISA calls the folder ade20k:

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What every reader gives: referrals, and the problems that it met on the way. Nothing here imports torch."""
 
 from __future__ import annotations

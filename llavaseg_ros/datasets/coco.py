@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Annotation files in COCO's "instances" format: lists of images, annotations and categories.
 
 Format: https://cocodataset.org/#format-data. The file is read once; shapes are checked when they are first asked for

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """COCO-Stuff: every pixel of COCO 2017 as a thing or as stuff ("grass", "ceiling").
 
 Layout, that of github.com/nightrome/cocostuff (section Setup), or LISA's (coco/train2017 and cocostuff/train2017):

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A reading as our own DATA.jsonl with masks as PNG, so that `llavaseg evaluate` runs on it; and the thorough check,
 which draws every mask."""
 

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Finding and opening the files of a set. A set comes in few layouts; the places that are tried stand in its reader."""
 
 from __future__ import annotations

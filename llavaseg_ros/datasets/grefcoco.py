@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """gRefCOCO: expressions for one, several or no objects in COCO train2014 pictures.
 
 Layout, that of github.com/henghuiding/gRefCOCO and of ReLA (datasets/DATASET.md):

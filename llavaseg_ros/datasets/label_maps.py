@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What ADE20K and COCO-Stuff have in common: for every picture a PNG whose pixels are numbers of classes."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Several readings as one endless stream: which referral comes k-th depends on the seed and on k alone."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """PACO-LVIS: 75 things and their parts in COCO 2017 pictures ("the handle of the mug").
 
 Layout, that of github.com/facebookresearch/paco, whose image root is COCO's, and LISA's (vlpart/paco, coco):

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What PACO and Pascal-Part have in common: a file in COCO's format whose categories are things and parts of things."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Pascal-Part: parts of the twenty things of Pascal VOC 2010 ("the beak of the bird").
 
 Layout, that of LISA (vlpart/pascal_part) and of github.com/facebookresearch/VLPart, whose tools/pascal_part_mat2json.py

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Reads a pickle that holds nothing but plain data, without the machine that pickles are made for.
 
 refCOCO's refs(unc).p are pickles, and a pickle is a program: loading one with `pickle` runs whatever its author wrote.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """ReasonSeg: implicit commands ("the food with the most vitamin C"), one picture and one JSON file each.
 
 Layout, that of github.com/dvlab-research/LISA (section Dataset), train, val and test unpacked side by side:

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """refCOCO, refCOCO+ and refCOCOg: expressions for single objects in COCO train2014 pictures.
 
 Layout, that of github.com/lichengunc/refer (data/README.md) and of LISA's refer_seg folder:

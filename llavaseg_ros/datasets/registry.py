@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """All sets by name: how they are read, what they are, where they come from, how they are laid out."""
 
 from __future__ import annotations

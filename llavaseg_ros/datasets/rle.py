@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """COCO's shapes, checked and drawn: polygons, and runs in their plain and their packed form.
 
 `pycocotools` draws them. It does not check that runs fill the picture (a short list gives a mask of memory rubbish),

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Commands for sets that name things and ask for nothing: words from data/templates.yaml around the name."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Reads the demo bag (rosbag2 layout, MCAP) without ROS: raw messages for a player, or decoded RGB-D frames."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The demo's side of the conversation: a ROS node that sends commands and keeps what comes back."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The demo's page: every command with its overlay and its answer, in one file."""
 
 from __future__ import annotations

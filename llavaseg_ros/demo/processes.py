@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Child processes of the demo: started with a log file each, watched, and ended whatever happens."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The demo: starts the node and a player, sends commands over DDS, prints the answers, writes one page."""
 
 from __future__ import annotations

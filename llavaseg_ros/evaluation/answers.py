@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Whether a reply in words answers a plain question right.
 
 What is right comes with the question, as {"kind": ..., "value": ...}:

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Whether the score of a mask means what it says: of masks with score 0.8, eight in ten should be right.
 
 Measured over every command whose prediction has a mask, whatever the command asked for: a mask that was drawn for an

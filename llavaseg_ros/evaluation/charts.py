@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Charts as SVG text, drawn by hand: a page with them needs no library and no script."""
 
 from __future__ import annotations

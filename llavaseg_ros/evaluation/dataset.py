@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Reading DATA.jsonl (commands, with or without truth) and predictions.jsonl. Errors name the file and the line."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A figure of merit with its count and its 95 % interval. Commands are taken as independent of each other."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Small pieces of HTML that make one self-contained page: no script, no font, no file from anywhere else."""
 
 from __future__ import annotations

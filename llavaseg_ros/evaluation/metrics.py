@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Figures of merit. The conventions for targets that are not there are those of generalized referring segmentation
 (gRefCOCO):
 

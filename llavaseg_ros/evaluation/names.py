@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Comparing names, and what was taken for what."""
 
 from __future__ import annotations

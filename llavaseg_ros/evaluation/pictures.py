@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The pictures of the evaluation page: a command with its mask, the truth's outline, what was said and expected."""
 
 from __future__ import annotations

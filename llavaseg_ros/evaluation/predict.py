@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Running a model over a data set: masks and predictions.jsonl in, nothing else."""
 
 from __future__ import annotations

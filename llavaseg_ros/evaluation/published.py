@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What others have published on the public sets, printed beside our figures. The figures are in data/published.yaml."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The evaluation page: one HTML file with figures, tables, and the best and worst pictures inside it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Comparing predictions with the truth, file by file."""
 
 from __future__ import annotations

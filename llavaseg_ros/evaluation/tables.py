@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The figures as tables and as JSON: by groups, for a terminal, for metrics.json."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From masks and depth to points, poses and sizes. NumPy and OpenCV only: free of ROS and of torch."""
 
 from llavaseg_ros.geometry.camera import Intrinsics

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A calibrated camera: from pixels to rays, and from points to pixels. Optical axes: x right, y down, z forward."""
 
 from __future__ import annotations

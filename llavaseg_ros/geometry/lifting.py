@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Masks of a color image and a depth image of the same moment to points: the target's, and all the others.
 
 Depth pixels are carried to the color image, not the other way round: so the two may differ in size, lens and place.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Centroid, principal axes and extent of points, and rigid transforms of them."""
 
 from __future__ import annotations

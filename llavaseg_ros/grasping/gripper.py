@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The measures of a parallel gripper, for planning and for the simulation."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The table under a target: the plane that most of the points around it lie on. Which way is up follows from it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Top-down antipodal grasps: the fingers come straight down on both sides of the target and close across it.
 
 An example of a planner, small enough to read. It sees only the surface that the camera saw, and looks at it from above,

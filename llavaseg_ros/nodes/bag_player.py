@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node `bag_player`: a camera made of any recorded bag, as if it were there now.
 
 Publishes `image`, `camera_info`, `depth/image` and `depth/camera_info` in the pace of the recording, stamped as of now:

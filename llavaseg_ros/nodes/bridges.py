@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node `bridges`: mirrors what `llavaseg` publishes in the messages of other stacks, as far as they are installed.
 
 `vision`: vision_msgs detections. `moveit`: collision objects in the planning scene. `isaac`: Isaac Manipulator's action

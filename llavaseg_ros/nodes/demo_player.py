@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node `demo_player`: a camera made of a recorded bag, or of one photograph.
 
 Publishes `image` (rgb8), `camera_info`, `depth/image` (16UC1, mm) and `depth/camera_info` at `rate_hz`, stamped with

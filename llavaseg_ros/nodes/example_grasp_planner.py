@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node `example_grasp_planner`: from the target's points to ranked grasps. Copy it to plug in your own.
 
 In, of the node `llavaseg`, all latched: `llavaseg/answer`, `llavaseg/masks`, `llavaseg/target_points`,

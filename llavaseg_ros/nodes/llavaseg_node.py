@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node `llavaseg`: a command in words and a camera image in, an answer and a mask out.
 
 A lifecycle node. Callbacks only store or put in line; one worker thread owns the model (`ros/worker.py`). `configure`

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Parameters as a table: what one is, how `ros2 param describe` tells of it, and all those of the node `llavaseg`."""
 
 from __future__ import annotations

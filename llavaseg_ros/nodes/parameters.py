@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Parameters of the node `llavaseg`: declared from the table, guarded against nonsense, read as typed snapshots."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node `simulated_robot`: a table in MuJoCo with an RGB-D camera over it and a parallel gripper.
 
 Publishes `image` (rgb8), `camera_info`, `depth/image` (16UC1, mm, aligned with the image) and `depth/camera_info` at

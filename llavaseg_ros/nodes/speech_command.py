@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node `speech_command`: a microphone or a recording in, commands as text out, and `stop` at once.
 
 Publishes what was said on `command_text` (std_msgs/String) or, with the parameter `session_id`, on `command`

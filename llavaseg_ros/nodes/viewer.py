@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node `viewer`: a page for people, on this machine's loopback unless told otherwise.
 
 Reads what `llavaseg` reads and says (image, depth/image; the node's masks, answer and overlay; /diagnostics), sends

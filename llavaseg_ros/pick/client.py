@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The run's side of the conversation: sets out tables, gives commands, hands grasps to the robot, all over ROS topics.
 
 True masks take the same way as ours: this client publishes them, lifted, on `true_masks/...` as the node `llavaseg`

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What to ask for on a table: commands of the language generator, kind after kind, each with one right target."""
 
 from __future__ import annotations

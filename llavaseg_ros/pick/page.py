@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The page of a run: rates with their intervals, why picks failed, and pictures; the rates once more at its end."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of a pick: the mask and the grasp on the camera's image, and the points from above."""
 
 from __future__ import annotations

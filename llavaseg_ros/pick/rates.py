@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the trials come to: rates with 95 % intervals, their ratio, and the causes of failures."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg pick`: robot, model and planners as processes, one table and one command after the other, one page."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Asking twice before an arm moves: the same command about the same picture, a little turned and made smaller.
 
 A model that has understood a command means the same thing both times; where it guesses, it often does not. Where the

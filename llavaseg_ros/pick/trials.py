@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One pick, what came of it, and why it failed; trials in a file that a later run goes on with."""
 
 from __future__ import annotations

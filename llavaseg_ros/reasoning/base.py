@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the chain of thought needs of a multimodal language model (MLLM), whoever runs it.
 
 A local transformers model implements it (`local.py`), and so does a model on a server (`served.py`), since nothing here

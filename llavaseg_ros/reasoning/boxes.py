@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Boxes that a language model writes: how it is asked for one, how its reply is read, where that is in the image.
 
 With a box SAM needs no trained adapters, so that a full-size model is useful before anybody has trained any.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The chain of thought: a command in words becomes a target, its visual attributes and an answer.
 
 `cot`: three turns in one conversation, as in the paper (reason freely, name the target, describe it); the third only

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a command means for a model that was trained on one target a command, and on nothing said before it.
 
 Rules in words (`several.py`, `references.py`) and the list of what the model sees (`objects.py`) take the place of what

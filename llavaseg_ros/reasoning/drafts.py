@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Guesses at the next tokens of a reply, from what was said before: several are checked at the price of one.
 
 Replies of a robot's language model repeat themselves: the fields of an answer, the words of the command, the same

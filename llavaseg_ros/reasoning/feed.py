@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """An asynchronous source, read from ordinary code that must look up every few milliseconds."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """How a reply is decoded, token by token and greedily: by transformers' own `generate`, or by something faster that
 says the same (`lean.py`, `static.py`)."""
 

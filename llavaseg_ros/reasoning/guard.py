@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Keeps text inside its turn: no command may open a new turn, end one, or ask for an image of its own.
 
 A chat model reads its conversation as one run of tokens. "<image>", "</s>" or "<|im_end|>" in a command would become

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The likeliest next token of a large vocabulary, at half of the memory traffic.
 
 A small language model spends most of a token's time on reading the matrix of its vocabulary. Read in bfloat16 it says

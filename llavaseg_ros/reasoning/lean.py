@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Greedy decoding of a LLaVA with a Llama decoder on the CPU, without what a general library needs around it.
 
 A small decoder on a CPU spends most of a token's time in bookkeeping. Here a token is a few large multiplications:

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A frozen MLLM on this machine: any image-text-to-text model of transformers, with its processor and chat template."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Relations between the objects that the tower sees, as tokens of their own: "right of the bowl is the mug".
 
 To find the nearest thing on one side of another takes a small language model two look-ups and a comparison of

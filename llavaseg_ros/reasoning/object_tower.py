@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The vision tower of the embedded default's small LLaVA: it turns an image into one token an object.
 
 Importing this module registers it with transformers, so that `AutoModelForImageTextToText.from_pretrained` loads the

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Objects that a language model's eye lists by itself, where it does: the small default's vision tower makes one token
 an object. They serve commands that speak of several things, or of one that was spoken about before.
 """

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One parser for every structured reply: a JSON object anywhere in the text, or "key: value" pairs.
 
 Language models decorate what they are asked for: code fences, lists, bold keys, a sentence before, an object cut off at

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Commands that name their target plainly: no reasoning is needed to know what "hand me the red mug" is about.
 
 The rule is data (`prompts/plain_commands.yaml`); mode `auto` goes by it.

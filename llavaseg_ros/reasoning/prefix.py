@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Reuse of a conversation's beginning: the image is encoded once a frame, later turns and commands only add words."""
 
 from __future__ import annotations

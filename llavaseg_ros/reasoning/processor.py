@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A model's own processor (images, tokenizer, chat template), also where torchvision has no working build.
 
 Processors of the Qwen-VL and SmolVLM families insist on a video processor, and those need torchvision, although a

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Prompt styles: the words said to a language model, as data files (`prompts/*.yaml`)."""
 
 from __future__ import annotations

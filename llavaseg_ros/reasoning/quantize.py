@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Weights of eight and four bits for the language model, by bitsandbytes."""
 
 from __future__ import annotations

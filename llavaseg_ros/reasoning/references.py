@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Commands that refer to what was found before: "now the one left of it", "no, the other one", "and the bowl?".
 
 A model that gets the earlier turns understands them by itself (`PromptStyle.history`). For one that does not, this

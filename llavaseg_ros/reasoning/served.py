@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A frozen MLLM on a server that speaks the OpenAI protocol (vLLM, SGLang, llama.cpp, `transformers serve`, ...).
 
 A fleet of robots shares one large model; each keeps its own SAM. `docs/fleet.md` says how to run the server.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The settings of a served language model: where the server is, how long to wait, how an image travels."""
 
 from __future__ import annotations

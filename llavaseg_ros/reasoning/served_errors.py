@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a failed request to a served model means, in words for a person: no key and no image in any of them."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One request to a server that speaks the OpenAI protocol, by the `openai` library; imported only where it is needed.
 
 What the library leaves open is decided here: it gets no credentials from the environment, follows no redirect, sends

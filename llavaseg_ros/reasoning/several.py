@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Commands that ask for several things: "all the cups", "both red mugs". For models that name one target a command.
 
 The rule is data (`prompts/several.yaml`). A model that can list its targets is asked for the list instead

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Compiled decoding on a GPU: transformers' static cache and its compiled step, for conversations that go on.
 
 What a token costs on a GPU is reading the weights once, unless the launching of a thousand small kernels costs more.

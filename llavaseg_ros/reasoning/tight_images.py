@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The image processor of the embedded default's small LLaVA: the very pixels that the small SAM sees.
 
 LLaVA's own pads a picture to a square first. The object tower was trained on pictures as SAM gets them, and where both

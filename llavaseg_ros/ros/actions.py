@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """An action server whose goals are worked on by our own thread, so that no executor thread ever waits for the model.
 
 rclpy's own way is an execute callback, which either blocks a thread of the executor until the goal is done, or, as a

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Stamped messages as they come off the wire (CDR), so that a frame nobody asks about is never decoded.
 
 Every message whose first field is a `std_msgs/Header` starts alike: 4 bytes of encapsulation (the second tells the byte

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Points as `sensor_msgs/PointCloud2`, and boxes as poses."""
 
 from __future__ import annotations

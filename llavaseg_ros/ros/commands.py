@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What happens to one command once it is the model's turn: choose a frame, encode it if it is a new one, then segment.
 
 Runs in the worker's thread only. Knows messages, but neither a node nor a publisher.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Images between ROS messages and NumPy arrays: one copy on the way in, one on the way out, no cv_bridge.
 
 Reading never trusts a message: size, `step`, encoding and the amount of data are checked, and the error names the field

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Depth images and calibrations as they come, and which of them belong to a color image. Free of rclpy; thread-safe."""
 
 from __future__ import annotations

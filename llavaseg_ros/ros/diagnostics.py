@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What goes out on /diagnostics: a summary that tells whether to trust the node, and a status for each part of it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From a message to a job and back: commands by topic, goals of the action, prompts by service. No callback waits.
 
 (The prompt service does wait for its answer, as an rclpy service must; it is the only one, and has a group of its own.)

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Follow mode: after a command that found a target, every new camera frame gets its mask without the language model.
 
 Work for the worker's thread when nothing else waits for it (`jobs.IdleWork`): commands go before, frames that came

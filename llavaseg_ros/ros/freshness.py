@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The newest camera frames, and the rule which of them is fresh enough to act on. Free of rclpy; thread-safe."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The GPU's memory, read in a thread of its own: a GPU that hangs must not hang /diagnostics. Imports no torch."""
 
 from __future__ import annotations

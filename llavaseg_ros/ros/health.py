@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Whether the node can be trusted now: what is known of it, part by part, and the rules for levels. Free of rclpy."""
 
 from __future__ import annotations

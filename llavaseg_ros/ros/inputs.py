@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The camera's topics: subscriptions that only store. Frames stay serialized until a command wants one."""
 
 from __future__ import annotations

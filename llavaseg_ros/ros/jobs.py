@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Units of work for the model: each ends exactly once, and may be told to end early. Free of rclpy and of torch."""
 
 from __future__ import annotations

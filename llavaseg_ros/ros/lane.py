@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A thread that works for the model worker, its signs of life, and what it means to be left behind. Free of rclpy.
 
 A thread that hangs inside a model cannot be ended. It can be left behind: it is a daemon, nobody waits for it, and what

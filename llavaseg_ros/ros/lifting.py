@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Masks to 3-D in the node: the depth image of the same moment, both calibrations, transforms, and what goes out.
 
 Runs in the worker's thread. Knows messages, but neither a node nor a publisher.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Targets as `visualization_msgs/MarkerArray`, for RViz and Foxglove: a box around each and its name above it.
 
 `visualization_msgs` is imported only when markers are made: a robot without displays need not have it.

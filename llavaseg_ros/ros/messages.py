@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Core results as messages. Headers are handed through untouched: a mask carries the stamp of its image."""
 
 from __future__ import annotations

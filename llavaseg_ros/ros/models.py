@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which model serves, and how another takes its place. Free of rclpy and of torch."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Keeps the counts that diagnostics report, and warns when the camera is silent."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The topics that the node `llavaseg` answers on, and what goes out for one outcome."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Stages that were abandoned, the threads that hang in them, and when to give up. Free of rclpy."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Running one node as a process: signals, logging, the executor, and a quiet end."""
 
 from __future__ import annotations

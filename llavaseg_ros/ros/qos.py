@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """QoS profiles of the nodes, and what to log when a peer's profile does not fit."""
 
 from __future__ import annotations

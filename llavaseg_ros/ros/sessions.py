@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Conversations by name: what was said and found before a new command. Thread-safe, free of rclpy."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The shared memory of Fast DDS that processes leave behind when they do not end in the ordinary way.
 
 A participant has a segment in /dev/shm (half a megabyte; a container has 64 by default) and a lock on the file

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A model on its way into the place of the one that serves. Free of rclpy."""
 
 from __future__ import annotations

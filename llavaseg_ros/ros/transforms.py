@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Transforms between frames at a stamp, through tf2 where it is installed. The wheels on PyPI do not have it."""
 
 from __future__ import annotations

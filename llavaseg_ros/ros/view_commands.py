@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The page's side of the conversation with the node: goals, cancels, follow mode and clicks."""
 
 from __future__ import annotations

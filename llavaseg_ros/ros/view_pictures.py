@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The page's pictures: drawn when somebody fetches one, and once for each that there is."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The jobs that wait for the model, and what a new one does to those before it. Free of rclpy; not thread-safe."""
 
 from __future__ import annotations

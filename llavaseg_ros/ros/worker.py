@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One thread that owns the model, and the queue in front of it. Free of rclpy and of torch.
 
 Everything that touches the model runs in this thread: loading, warming, every command, freeing. Other threads only put

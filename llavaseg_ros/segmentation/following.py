@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Is this the object of the frame before? Rules on masks, in pixels of one image format. Pure functions.
 
 Between two frames of a camera that moves at arm's speed a target keeps some of its place. Something that looks like it

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The eye as it runs in the pipeline: the same numbers up to rounding as `pyramid.Eye`, in half the time, and once a
 frame for both models that look through it.
 

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A segmenter in half precision, for frames that are only followed: half the time on CPUs that compute in bfloat16.
 
 Its masks differ from those in single precision by a few pixels of their edges, which a command's own mask should not,

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From a camera image to SAM's input and from SAM's mask logits back to the camera image."""
 
 from __future__ import annotations

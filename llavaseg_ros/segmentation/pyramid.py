@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The eye of the embedded default: pretrained backbone and feature pyramid, in the small SAM and in the small LLaVA.
 
 What one training learned about objects serves both halves.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A frozen SAM with taps: the official ViT-B, ViT-L and ViT-H checkpoints, and the small one of the embedded
 default."""
 

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Import `segment_anything` where torchvision has no working build.
 
 `segment_anything` imports torchvision for `resize`, `to_pil_image`, `batched_nms` and `box_area`. On machines with a

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From what the networks say of a mask to a score that means how often such masks are right."""
 
 from __future__ import annotations

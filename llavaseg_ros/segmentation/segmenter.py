@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Frozen SAM plus trained adapters: from an image and attributes in words, or a box, to a mask."""
 
 from __future__ import annotations

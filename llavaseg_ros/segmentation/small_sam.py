@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The embedded default's SAM: segment_anything's own classes at a small size, around the eye."""
 
 from __future__ import annotations

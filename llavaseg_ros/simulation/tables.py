@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Random tables for picking: four to six things a parallel gripper can take, apart from each other, under a camera."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The simulated robot: a table that the camera sees and the gripper can reach into."""
 
 from __future__ import annotations

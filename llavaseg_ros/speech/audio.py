@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Audio of files: decoded, made mono and 16 kHz, and handed out block by block as a microphone does."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What can be missing for speech. Each text says what, and how to get it."""
 
 from __future__ import annotations

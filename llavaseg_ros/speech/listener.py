@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Listens to a source, and says what was commanded and when to stop.
 
 Two threads. One takes the audio, finds utterances, and glances at the one that goes on, for a stop word in it. The

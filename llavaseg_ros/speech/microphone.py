@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A microphone, through PortAudio. Nothing of it is imported before a microphone is opened."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Speech to text with faster-whisper, offline: from a folder on this machine, never from the network."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From blocks with their probability of speech to utterances: what was said between two pauses."""
 
 from __future__ import annotations

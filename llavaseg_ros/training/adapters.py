@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Stage `adapters`: train the attribute adapters, with SAM and the text encoder frozen.
 
 Attributes are dropped and corrupted while training, so that the mask survives a slip in the words: with a wrong

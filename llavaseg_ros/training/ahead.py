@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Batches that are made while the model computes: in processes of their own, in order."""
 
 from __future__ import annotations

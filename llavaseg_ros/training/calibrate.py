@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Stage `calibrate`: make the scores of a bundle mean how often its masks are right, measured on validation scenes."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Stage `default`: from nothing to a bundle, by a recipe of `data/recipes.yaml`. Every stage resumes, so does the
 whole."""
 

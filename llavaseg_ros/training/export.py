@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From the checkpoints of a run folder to a bundle that `LLaVASeg.from_pretrained` loads."""
 
 from __future__ import annotations

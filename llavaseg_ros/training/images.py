@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Rendered scenes as training samples: pixels as the models see them, instance ids, and the scene's record."""
 
 from __future__ import annotations

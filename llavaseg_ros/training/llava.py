@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The small LLaVA: its tokenizer, its parts put together, and the weights that training starts from."""
 
 from __future__ import annotations

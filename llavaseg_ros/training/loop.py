@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The loop that every training stage runs: seeded by step, resumable after a kill, with a log that plots."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Stage `mllm`: train the small LLaVA's projector and language model, first on quizzes and then on dialogues.
 
 The vision tower (backbone, pyramid, object head) comes from stage `sam` and stays frozen, so its object tokens are

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The object tokens of scenes and photographs, computed once: then an epoch costs only the language model."""
 
 from __future__ import annotations

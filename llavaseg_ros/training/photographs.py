@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Real photographs that have a name and no mask: the eye learns real light and texture from them.
 
 Several photographs are laid into one input. Somewhere within each there must be an object of its name; where, is

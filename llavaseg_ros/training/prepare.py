@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Stage `scenes`: render a folder of scenes."""
 
 from __future__ import annotations

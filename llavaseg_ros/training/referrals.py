@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Words for the targets of a scene, as the adapters learn from them: true, dropped, wrong, or misread."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Stage `sam`: pretrain the small SAM on points and boxes, and with it the object head that the small LLaVA sees
 through.
 

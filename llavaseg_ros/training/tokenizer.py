@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The small LLaVA's tokens and their embeddings: whole words of everyday English that keep what MiniLM knows of them.
 
 Dialogues about tables use some hundred words. People use more, and a word that training never saw should be read as

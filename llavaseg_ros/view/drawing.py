@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Drawing for the page: a mask that is not of this frame, and depth in colors. Pure functions of NumPy arrays."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The page's routes. Files and pictures by GET, everything that does something by POST with JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the page knows about a command and a target, as plain values that become JSON."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Who may talk to the page: names of the host, tokens, and where a POST comes from.
 
 The page shows a camera and moves a robot's attention, so it is careful also on loopback, where other web pages of the

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The page's HTTP server: the standard library's, with bounds on everything that a client can make it do.
 
 Pictures are fetched one by one when an event says that there are new ones, so that a slow client gets fewer pictures

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """All that the page shows besides its pictures. Written by ROS callbacks, read by the server's threads."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Error codes in words for the page: what has happened, and what a person can do about it."""
 
 from __future__ import annotations

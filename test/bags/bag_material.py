@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Bags for the tests: small ones written here, and what is read back of an annotated one."""
 
 from __future__ import annotations

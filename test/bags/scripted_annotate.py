@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg annotate` around a scripted model, for tests that start, stop and kill it as a process of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg annotate` on small bags, with a scripted model: what is in the new bag, and what goes wrong."""
 
 from __future__ import annotations

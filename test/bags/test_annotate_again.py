@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A second run of `llavaseg annotate`: after a kill, after Ctrl-C, with other options, and when all is done."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Several bags at a time on Ray. Skipped where Ray is not installed: it is an extra, and large."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node `bag_player` over DDS: pictures, stamps, pace, and what it says of a bag that it cannot play."""
 
 from __future__ import annotations

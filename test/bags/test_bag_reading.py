@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Reading recordings: whole ones, broken ones, those that are none; and which of their topics are the camera."""
 
 from __future__ import annotations

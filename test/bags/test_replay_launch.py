@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """replay.launch.py and bridges.launch.py. Skipped where `launch` is missing: it comes with a ROS 2 distribution."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What is kept of a run comes back as it was."""
 
 from __future__ import annotations

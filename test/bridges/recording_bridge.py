@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A bridge that keeps what it gets, in a place where the test finds it."""
 
 from __future__ import annotations

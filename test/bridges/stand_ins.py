@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Messages of other stacks, as far as our bridges use them, for machines without their packages.
 
 Made from the fields below by rosbags, which also serializes them: a field that does not exist, or a value that does not

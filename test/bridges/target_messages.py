@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Messages of the node `llavaseg` for the tests of the bridges."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The bridges at work without the packages of other stacks: their messages and the node's ends are stand-ins here.
 
 test_bridges_node.py does the same over DDS, where the packages are.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The conversions of the bridges: on stand-ins for the messages of other stacks, and on the real ones if installed."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node `bridges` over DDS. What needs another stack's messages is skipped where they are not installed."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The behaviour tree of docs/integration.md, run as it stands there against the node with a scripted model."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The real node around a scripted model, as a module that the demo can start: it finds a box in the middle."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg bench`: the real models once, and its edges around a stand-in."""
 
 from __future__ import annotations

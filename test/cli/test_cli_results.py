@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What `ask`, `predict` and `evaluate` print and write around a scripted model; `ask` with the real one."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The command line at its edge: usage, errors, exit codes. Nothing here loads a model."""
 
 from __future__ import annotations

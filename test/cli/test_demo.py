@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The demo as processes over DDS, with the real node around a scripted model; and what it does when things go wrong."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg doctor`: what it finds in this environment, and what it says of a profile whose files are not there."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Tiny models, made once for all tests of the core."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A server on loopback that answers as a test wrote down: well, badly, late or never. It serves no model."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Stand-ins of the core's tests that say or segment what a test wrote down; they only serve to test what is around
 them."""
 

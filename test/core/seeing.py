@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A stand-in model for tests of several targets and of dialogue: it lists what a test says it sees."""
 
 from __future__ import annotations

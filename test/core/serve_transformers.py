@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`transformers serve` for a folder of this package: python serve_transformers.py FOLDER PORT. A process of its own.
 
 The stock server, on the CPU in float32; all that is added is the import that makes our vision tower known to it.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark around stand-ins that cost nothing: what the baseline does, what is compared and told. No times."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Boxes that a language model writes: read, brought to the image, asked for, and used."""
 
 from __future__ import annotations

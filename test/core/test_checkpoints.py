@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Files that do not come with the package: looked for, checked, never fetched unasked."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Bundles: written, read back, and every kind of damage named."""
 
 from __future__ import annotations

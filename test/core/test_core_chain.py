@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The chain of thought: turns, retry, history, cancel; its logic with a scripted model."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The whole core on a bundle of the embedded profile's own classes with random weights: loads, runs, stays frozen."""
 
 from __future__ import annotations

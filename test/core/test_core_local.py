@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The local MLLM, on a tiny LLaVA of random weights: the tokens of plain transformers, frozen, cancelled in time."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """LLaVASeg: what it refuses, what it returns, and how its parts are called. The parts are scripted here."""
 
 from __future__ import annotations

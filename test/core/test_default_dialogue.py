@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Several targets and dialogue with the released weights: on a frame of the demo bag, and on one with a second mug."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The released weights, on the frames of the demo bag (objects and table that no training scene shows)."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """SAM's encoding beside the language model: what is computed, where, and where its errors come out."""
 
 from __future__ import annotations

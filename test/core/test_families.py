@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Every supported family of language models: loaded from its folder, saying what plain transformers says, frozen."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Following a target: the rules on masks, and the embedded default on the demo's moving camera."""
 
 from __future__ import annotations

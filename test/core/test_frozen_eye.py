@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The eye as the pipeline runs it: the same levels as the trained one, one look a frame for both models."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The segmenter in half precision: nearly the same masks, and the single-precision one is not touched."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The likeliest token by way of bfloat16 is that of float32."""
 
 from __future__ import annotations

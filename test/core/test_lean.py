@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Lean decoding says what transformers' generate says, token by token, on tiny LLaVAs and on the embedded default."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Relation tokens: what stands on which side of what."""
 
 from __future__ import annotations

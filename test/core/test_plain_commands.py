@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which commands skip the reasoning turn in mode `auto`, and that they do."""
 
 from __future__ import annotations

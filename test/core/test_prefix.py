@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What is kept of a conversation never changes a reply, family by family; the image is looked at once a frame."""
 
 from __future__ import annotations

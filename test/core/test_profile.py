@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Model profiles: those that ship, a user's own, and what is wrong with a broken one."""
 
 from __future__ import annotations

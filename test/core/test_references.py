@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Commands that refer to the target before: the rules, what they find among what a model sees, and what they ask it."""
 
 from __future__ import annotations

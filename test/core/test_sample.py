@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The released weights on a fixed sample of the generated test set (test/sample), held against recorded figures."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The score of a mask: a scale that makes it mean how often such masks are right."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The segmentation half on real classes: a tiny official-style ViT SAM, and the small SAM with untrained weights."""
 
 from __future__ import annotations

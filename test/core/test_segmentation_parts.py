@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Parts of the segmenter: functions lent to SAM, packages that are not there, a SAM without adapters."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The served MLLM against a server that answers badly, late or never: a clear error, and the next command works.
 
 `test_served_model.py` asks a real one.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The served MLLM against a real server: `transformers serve`, in a process of its own, with the embedded LLaVA.
 
 It runs the very same weights in the same precision as LocalMLLM, so greedy replies must be equal, word for word.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Commands for several things: the rule, the list of a model that can make one, masks without shared pixels."""
 
 from __future__ import annotations

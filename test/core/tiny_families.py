@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Tiny Qwen2.5-VL, Qwen3-VL, Qwen3.5 and SmolVLM folders of the real classes, with random weights.
 
 They are laid out as their authors publish them. The processors are written piece by piece, because those classes only

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Tiny, randomly initialised models of the real transformers classes, saved to folders as a hub would lay them out.
 
 They speak nonsense, but through the very code paths (processor, chat template, generate, cache) of full-size models.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A tiny, randomly initialised SAM of segment_anything's own classes."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Writes the public sets in their published layouts, tiny: pictures of 64 x 48, two or three annotations each."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """ADE20K, COCO-Stuff, PACO and Pascal-Part: names, templated commands, masks."""
 
 from __future__ import annotations

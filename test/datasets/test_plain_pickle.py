@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Pickles are read as data: whatever else they ask for is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Published figures beside ours, and the figures themselves as the papers define them."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """refCOCO's family and gRefCOCO, as published, and broken."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """All sets by name: what is missing, mixing, exporting, the command line."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """COCO's shapes: what is drawn, and what is refused before anything is."""
 
 from __future__ import annotations

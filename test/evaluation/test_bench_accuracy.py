@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The accuracy benchmark: true words, and figures that two halves give when they are put together."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The benchmarks of several targets and of dialogue: what they count, on models that know the scene."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark of following: what it counts, on a scripted model; and that its cameras move as it says."""
 
 from __future__ import annotations

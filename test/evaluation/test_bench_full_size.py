@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark of full-size shapes: its shapes are the published ones, and it runs whole where the models are tiny."""
 
 from __future__ import annotations

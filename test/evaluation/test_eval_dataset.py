@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Reading DATA.jsonl and predictions.jsonl, bad lines above all."""
 
 from __future__ import annotations

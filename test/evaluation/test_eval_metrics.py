@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Metrics against values worked out by hand."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From a model to a page: the runner, the scores of its files, and what the page shows."""
 
 from __future__ import annotations

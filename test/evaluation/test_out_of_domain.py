@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The committed photographs of the out-of-domain evaluation: readable, a mask of the right size for each target."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Clients in processes of their own, to be killed: `python clients.py NAMESPACE DOMAIN goal|masks`. Prints a line when
 its goal has been accepted, or its subscription is connected, and then waits for its end."""
 

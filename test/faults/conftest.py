@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures of the fault suite: `make_stack` and `observe`. At the end of every case an observer checks."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a case of the fault suite is: something that breaks, what the node does, and what a planner sees.
 
     @fault("camera stops", group="Camera", node="...", planner="...")

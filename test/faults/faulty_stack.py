@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The harness of the ROS tests with an observer beside it, and a camera that can send what no camera should."""
 
 from __future__ import annotations

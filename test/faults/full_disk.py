@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A disk that is full: a small tmpfs where the machine lets us mount one, else a limit on the size of files."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Scripted models that hang in a stage until a test lets them go, and a shelf that makes a new one for each load."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The real node around a scripted model that stays in C: with the interpreter's lock for a while, or without it."""
 
 from __future__ import annotations

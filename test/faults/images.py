@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Images as a camera sends them, and as none should."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What must be true of the node's topics in every case, whatever is broken. Pure functions over what an observer saw.
 
 All times are source timestamps of DDS, ns: the moment at which a message was written, on the clock of the machine. They

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A planner that trusts nobody: it listens to the topics around the node, and to nothing else, and keeps account."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One name in the graph, and the node's processes that have it one after the other, beside a client and an observer."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The real pipeline around a scripted language model and a scripted or faulty SAM, for faults below the pipeline."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The real node around a scripted model that stays in a stage when it is told to, as a process of its own.
 
 A command "stay in STAGE" stays in that stage: reasoning polls for a cancel as a language model does at every token,

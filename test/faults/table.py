@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The table of docs/reliability.md, out of the marks of the cases.
 
 python test/faults/table.py            # write it into the page, between its two comment lines

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Bundles that came to harm: a wrong byte anywhere, cut, grown, swapped, with files that do not belong to them.
 
 The bundle is small, but whole: a LLaVA and a segmenter of the real classes, with random weights.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Faults of the camera: what it sends, when, and whether it sends at all."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Faults of those who ask and listen: they cancel, come in pairs, and die."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Faults of the clock. A command's time runs on the machine's monotonic clock, whatever the node's clock does."""
 
 from __future__ import annotations

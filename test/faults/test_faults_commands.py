@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Faults in what is asked: too much, too long, no words, about images that are not there."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The embedded default under the faults that could harm its caches: frames, prefixes and masks that it keeps."""
 
 from __future__ import annotations

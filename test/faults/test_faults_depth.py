@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Faults of depth and calibration: the mask stays, and its place in 3-D is said to be missing."""
 
 from __future__ import annotations

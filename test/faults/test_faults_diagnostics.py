@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """/diagnostics: each level and its cause, as a supervisor sees them. One test for each part of the node."""
 
 from __future__ import annotations

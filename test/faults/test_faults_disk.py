@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A full disk while something is written: it says what could not be written, ends with an error, leaves no half file
 under a final name, and the same command completes when there is room again.
 """

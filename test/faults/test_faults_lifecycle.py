@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Faults of the lifecycle: transitions at the wrong moment, and very many of them."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Memory that runs out: really, in torch's own allocator, wherever that is possible."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Models that raise, and models that answer with what no planner may get."""
 
 from __future__ import annotations

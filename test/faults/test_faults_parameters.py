@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Faults in the parameters: nonsense, and changes while the node is busy."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Faults of processes: signals in every stage, a restart under the same name, and the end of those around the node."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A served language model whose server is away, slow, or answers by halves. The client and the pipeline are real."""
 
 from __future__ import annotations

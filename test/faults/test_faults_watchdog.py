@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Stages that hang: the watchdog leaves the thread behind, a new one takes over, and what comes late is thrown away."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The observer is not blind: a node that forges each violation is caught, and one that keeps its word is not."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Masks and depth to points: on scenes whose truth is known by construction."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The rules of lifting, one by one, at their edges: which pixels are a target's, and which are seen at all."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Cameras, boxes and quaternions."""
 
 from __future__ import annotations

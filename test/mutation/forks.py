@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Tests of one mutant at a time, in a forked process that has everything imported but this package."""
 
 from __future__ import annotations

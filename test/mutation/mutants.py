@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Small faults, made one at a time in the syntax tree of a module: what tests have to notice.
 
 Comparisons, arithmetic, conditions, constants, return values, arguments and whole statements are changed. Left alone

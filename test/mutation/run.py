@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Mutation testing: change the code in one place at a time and see whether a test notices.
 
     python test/mutation/run.py [GROUP ...] [--modules TEXT] [--again] [--jobs N] [--only TEXT] [--list] [--out FILE]

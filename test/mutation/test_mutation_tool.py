@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The mutation tool itself: it kills what a test notices, and reports what none does."""
 
 from __future__ import annotations

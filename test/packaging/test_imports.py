@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Imports run one way: nodes -> ros -> core."""
 
 from __future__ import annotations

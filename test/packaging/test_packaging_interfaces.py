@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The files in msg/, action/ and srv/, and what rosidl made of them."""
 
 from __future__ import annotations

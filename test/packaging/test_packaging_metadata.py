@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Version, licence and package data agree wherever they are written down."""
 
 from __future__ import annotations

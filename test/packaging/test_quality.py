@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """docs/quality.md: what it says of versions, licenses, dependencies and files is so."""
 
 from __future__ import annotations
@@ -54,11 +56,16 @@ def test_license() -> None:
     assert "Apache-2.0" in section("Documentation")
 
 
-def test_copyright_statements_are_told_as_they_are() -> None:
-    sources = [path for path in (ROOT / "llavaseg_ros").rglob("*.py") if path.read_text(encoding="utf-8").strip()]
-    assert sources
-    all_have = all("Copyright" in path.read_text(encoding="utf-8")[:600] for path in sources)
-    assert ("a copyright statement in each source file" in section("What is missing")) == (not all_have)
+def test_every_source_file_has_its_copyright_statement() -> None:
+    folders, kinds = ("llavaseg_ros", "launch", "test", "benchmarks"), {".py", ".js", ".css", ".sh"}
+    sources = [path for name in folders for path in (ROOT / name).rglob("*") if path.suffix in kinds]
+    sources += [*(ROOT / "scripts").iterdir(), ROOT / ".ci/run", ROOT / "setup.py", ROOT / "CMakeLists.txt"]
+    assert len(sources) > 500
+    for path in sources:
+        text = path.read_text(encoding="utf-8")
+        if text.strip():
+            assert "Copyright" in text[:120] and "SPDX-License-Identifier: Apache-2.0" in text[:160], path
+    assert "a copyright statement in each source file" not in section("What is missing")
 
 
 def test_every_ros_dependency_is_named() -> None:

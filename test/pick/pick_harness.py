@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A client node over real DDS in a context and a namespace of its own, spun by the test itself."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Commands, trials, rates and the page of `llavaseg pick`, without a robot."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """When the run asks a third time, and what it makes of it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg pick` as a user runs it: processes over DDS, the real default model, real physics."""
 
 from __future__ import annotations

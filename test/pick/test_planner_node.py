@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The example planner over real DDS: what it acts on, what it refuses, and what a late starter gets."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The simulated robot over real DDS: what its camera sends, what it grasps, what it refuses."""
 
 from __future__ import annotations

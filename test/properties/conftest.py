@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The properties use the harness and the scripted pipeline of the ROS tests, and the observer of the fault suite."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """How many examples a property tries: a share of what the profile says, for those that take long."""
 
 from __future__ import annotations

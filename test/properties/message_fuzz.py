@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Every field of any ROS message, with values that it can hold and that nobody expects; made from its types."""
 
 from __future__ import annotations

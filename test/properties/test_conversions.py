@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Images, clouds, poses and raw messages: what goes out comes back, and what is broken is refused by name."""
 
 from __future__ import annotations

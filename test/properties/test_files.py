@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Files from elsewhere: rubbish in them ends in the error that the reader promises, and in no other."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Cameras, lifting, boxes, grasps: what holds for every scene."""
 
 from __future__ import annotations

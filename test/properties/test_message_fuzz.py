@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Every field of everything that the node takes in, over real DDS: it stays up, and answers every command once."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The reply parser, fed with what a language model might write: right, decorated, cut off, damaged."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Every field of what the page hears from others, over real DDS: it stays up and shows the next good thing."""
 
 from __future__ import annotations

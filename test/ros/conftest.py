@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures of the ROS tests: `make_stack` starts a node under test with a scripted (or any other) pipeline."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """An RGB-D camera before a node under test, whose red box of `picture` has a place that is known."""
 
 from __future__ import annotations

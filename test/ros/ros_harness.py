@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A node under test and a client beside it, over real rclpy and DDS, in a context and a namespace of their own."""
 
 from __future__ import annotations

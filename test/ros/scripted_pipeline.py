@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A pipeline that follows a script, for tests of protocol and timing: what the node does with what the model does.
 
 It lives in the tests only. Its mask is computed from the image (the reddish pixels), so that a test notices when the

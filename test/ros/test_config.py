@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """config/node.yaml says what the node declares."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The launch files. Skipped where `launch` is missing: it comes with a ROS 2 distribution, not from PyPI."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What every node says to `--help`, and to an argument that is none."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Round trips by topic and by action: what goes in, what comes out, and the frame that it belongs to."""
 
 from __future__ import annotations

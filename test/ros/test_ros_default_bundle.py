@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node with the embedded default: a real model, a real frame of the demo bag, real DDS."""
 
 from __future__ import annotations

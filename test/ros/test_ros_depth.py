@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which depth image belongs to a color image, and what a calibration means. No node in here."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Several targets and sessions over DDS: every target its mask and name, and conversations that do not mix."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From messages to jobs and back, with stand-ins for everything around: no node, no model."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Follow mode: every new frame gets its mask after one command, with the stamps of frames that were sent."""
 
 from __future__ import annotations

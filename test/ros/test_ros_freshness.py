@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which frame is fresh enough. No ROS in here."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The edges of the rule which frame is fresh: exactly at a limit, no stamp, time that jumps. No ROS in here."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From masks to points and poses in the node, over real DDS: depth by stamp, and what can be wrong with it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Cancel, preemption, time-outs, failures: how a command ends when it does not run to its end."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One job: its one end, its reason to stop, and the signs of life that it gives for the model. No threads, no ROS."""
 
 from __future__ import annotations

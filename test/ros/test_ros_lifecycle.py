@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node's states, its parameters, and what it says of itself."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The worker's parts, each by itself: the line of jobs, the count of overruns, a model on its way. No ROS in here."""
 
 from __future__ import annotations

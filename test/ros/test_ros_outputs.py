@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The wait for subscribers that do not have the last answer yet."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The nodes as processes: they start, say what is wrong, and end quietly at a signal."""
 
 from __future__ import annotations

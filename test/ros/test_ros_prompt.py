@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The service `~/segment_at_prompt`: a click or a box in, a mask out, on the frame that the model has."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Who gets what: best-effort cameras, planners that start late, overlays that nobody looks at."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Another model in the place of a serving one, over the real service and the real parameter."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which shared memory is removed: that of processes that are gone, and at the end one's own; nothing else."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The real tf2, where a distribution provides it: target frames, and depth from a camera beside the color camera."""
 
 from __future__ import annotations

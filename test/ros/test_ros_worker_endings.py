@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What is told when a load is overtaken, a command is overdue or a thread is left behind. No ROS in here."""
 
 from __future__ import annotations

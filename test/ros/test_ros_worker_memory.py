@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """No two models in memory at once, but for an exchange, and none that nobody needs. No ROS in here."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Rules of the worker that no other test of it pins. No ROS in here."""
 
 from __future__ import annotations

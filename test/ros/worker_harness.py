@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Jobs for a model worker whose endings are kept, jobs that hang, and a watchdog whose time goes as the test says."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What no source of the package may do: run code or fetch things that come with data. An AST walk, no more.
 
 `violations` gives (rule, line, what) of a source text.

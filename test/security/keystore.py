@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A keystore of SROS 2 for tests, made with the `openssl` command; on a robot, `ros2 security` makes one."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Reads an SROS 2 policy: what a node may do, as names of ROS, and as topics of DDS."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """No source of the package runs code or fetches things that come with data; what must, stands in a list, with why."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """No text changes the structure of a conversation: not a command, not an earlier turn, not what a model said before.
 
 For each family of models a conversation with a hostile text is compared with the same one about a mug: the control

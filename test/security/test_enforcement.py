@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """SROS 2 enforced: a node without its keys does not start; who is not allowed to, gets nothing.
 
 The Fast DDS of the ROS wheels is built without the security plugins: there a node with keys does not start either,

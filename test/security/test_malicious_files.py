@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Files of a stranger: nothing in them runs, nothing is fetched on their word, none takes the process along."""
 
 from __future__ import annotations

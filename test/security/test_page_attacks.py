@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The page, attacked once more: smuggled requests, paths that lead out, a token by trial, and what stays open."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The SROS 2 policy against the names that the nodes really use: nothing is missing, and nothing is to spare."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """No log, error or description holds a key or an image: a canary of each, through everything that a server can do."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Nasty text over the real topics: each command has one answer, texts stay bounded, and the node goes on."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The example planner's geometry, on points that are made up: which way is up, where fingers fit, what it refuses."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The simulated table: what stands on it, that physics and pictures agree, and that a grasp lifts what it is at."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Two minutes of the soak, with the embedded default: nothing grows, no invariant is broken, every command is answered.
 
 The figures of half an hour are in docs/performance.md; here nothing is said about time.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The judgement of the soak: it sees a leak, and only that; and the sampler sees what a process really holds."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The helpers of the ROS tests serve here, too; one recognizer for all tests."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the speech benchmark computes, without its voices."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Files of every kind become 16 kHz mono; what is no audio is refused by name."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The listener with the real model on recordings, and with sources that go away."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The microphone against a stand-in for sounddevice: what it opens, and what it says when something is missing."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The recognizer on recordings, and what it says when its model is missing or broken; stop words in texts."""
 
 from __future__ import annotations

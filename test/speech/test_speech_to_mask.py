@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From a voice to a mask: the speech node and the node with the embedded default, over real DDS."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Utterances out of probabilities of speech; and the detector's stream against its own batch."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The recorded demo bag in the repository: topics, types, stamps, size, and agreement with its ground truth."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Training samples: scenes as another camera might have seen them, and mosaics of named photographs."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The language of the training data: each command must single out its target, by rules written here a second time.
 
 The oracle below knows nothing of the package's own geometry: it reads a dialogue's `meaning` and looks in the raw scene

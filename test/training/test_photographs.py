@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Speaking about photographs: kinds that no rendered scene shows, in pictures that show more than a record lists."""
 
 from __future__ import annotations

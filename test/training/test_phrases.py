@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Phrases with choices, typing slips, and the wall between known and held-out wording."""
 
 from __future__ import annotations

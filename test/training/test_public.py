@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Adapters trained on the public sets: each kind of set lowers the loss and ends in something that the node loads."""
 
 from __future__ import annotations

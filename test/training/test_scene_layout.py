@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What lies on the table of a scene and how: poses, stacks, held-out kinds, clutter without a name, lamps and walls."""
 
 from __future__ import annotations

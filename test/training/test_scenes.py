@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The scene generator: meshes, catalog, rendering, the writer, and the demo bag. Draws a few small pictures."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Every training stage runs for a few steps on freshly rendered scenes and ends in a bundle that loads."""
 
 from __future__ import annotations

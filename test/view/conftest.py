@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The tests of the page use the node's harness and its scripted pipeline."""
 
 from __future__ import annotations

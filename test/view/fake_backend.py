@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A backend that notes what it is asked for, and a raw HTTP client that can be as rude as a test needs it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The page in headless Chromium. Skipped where there is no Chromium, or no playwright to drive it."""
 
 from __future__ import annotations

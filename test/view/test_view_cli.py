@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`llavaseg view` as a process: what it prints, how it ends, what it refuses."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The configuration for RViz and the layout for Foxglove name what the nodes really publish.
 
 Neither program is on PyPI: what they draw from it cannot be tested here.

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The node `viewer` beside the node `llavaseg` with a scripted model, over real DDS and real HTTP."""
 
 from __future__ import annotations

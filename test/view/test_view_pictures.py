@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What the page draws: an old mask never passes for a new one, and depth has the colors that its scale says."""
 
 from __future__ import annotations

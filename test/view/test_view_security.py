@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Who may talk to the page: hosts, origins, tokens. Without a browser and without ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The page's server without a browser and without ROS: what it serves, what it refuses, who can hold up whom."""
 
 from __future__ import annotations

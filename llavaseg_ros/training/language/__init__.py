@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What people say to the robot, and what it should reply, made from scenes.
 
 `make_dialogues` turns a scene dict (a line of `scenes.jsonl`) into dialogues; `dialogue_turns` and `fast_turn` give

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """`python -m llavaseg_ros.training.language --scenes DIR --out DATA.jsonl`: write a test set."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Commands whose target is in view: by name, color, use, place, relation and size.
 
 Each `*_drafts` function yields drafts in random order. Every draft singles out one listed object; `Draft.say` puts it

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Questions about how many there are, and reasoning that counts one thing after the other."""
 
 from __future__ import annotations

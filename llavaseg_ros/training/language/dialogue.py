@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A command with its right replies, and the exact strings of the turns that the small LLaVA is trained on."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From a scene to dialogues: `make_dialogues`, and a corpus of all texts for training a tokenizer."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The words: `data/language.yaml` read once and checked.
 
 To add an object of your own: give it an entry in `data/catalog.yaml` (colors, shape) and one under `nouns:` in

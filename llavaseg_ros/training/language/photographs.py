@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Words for things that only photographs show: `data/photographs.yaml`, read together with `data/language.yaml`."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Ways to say one thing: phrases with choices in them, pools of phrases, and drawing from pools.
 
 A phrase of the language file may hold choices: "(hand|give) me {the}( now|)" stands for four phrases, and "<take>" for

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What "leftmost", "left of" or "biggest" mean in an image, with margins that make the answer clear to everybody.
 
 Lengths are in units of the image's width, y points down, towards the camera. Each function returns None when nothing

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Commands whose target is not there, plain questions, and small talk."""
 
 from __future__ import annotations

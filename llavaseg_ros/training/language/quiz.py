@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Short questions in fixed words, many to an image: what a small language model learns to look things up from.
 
 A dialogue asks for one choice in a hundred tokens; a quiz asks for twenty. Nobody speaks its words ("? place of red

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Scene dicts without pictures: random boxes for tests and for the tokenizer's corpus."""
 
 from __future__ import annotations

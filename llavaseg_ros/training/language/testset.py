@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Test sets: DATA.jsonl with commands, right targets and masks, from a folder of rendered scenes."""
 
 from __future__ import annotations

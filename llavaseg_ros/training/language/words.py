@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Putting words together: articles, verbs, noun phrases, frames, fillers, and sloppy writing."""
 
 from __future__ import annotations

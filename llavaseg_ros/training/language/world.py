@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A scene as language sees it: which things are in view, where, how big, and which one a phrase can mean."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a training run starts from and ends in: a frozen SAM, and a folder that the node loads."""
 
 from __future__ import annotations

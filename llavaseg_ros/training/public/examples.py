@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """From commands of the public sets to batches: SAM's input, words with some dropped, and masks."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which sets to train on, as words on a command line: NAME:SPLIT=ROOT, with a weight after a star."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The frozen parts of a training run, what they make of a batch, and the loss of the adapters."""
 
 from __future__ import annotations

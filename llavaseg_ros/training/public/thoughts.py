@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Stage `thoughts`: what the frozen language model makes of every command of a set, run once and kept as JSONL.
 
 Training the adapters then needs no language model. A run that was stopped goes on where it was; several machines can

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Stage `public`: train adapters for a frozen SAM on the public sets, on one GPU or on many.
 
     accelerate launch -m llavaseg_ros train public --profile paper_7b --set refcoco:train=/data/coco ... --run out/run

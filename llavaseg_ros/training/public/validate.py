@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Validation while training: masks and presence on the first commands of each set, shared among the processes."""
 
 from __future__ import annotations

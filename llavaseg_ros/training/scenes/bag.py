@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Makes the demo bag: a camera that moves over one table, as a rosbag2 folder (MCAP) with ground truth beside it.
 
 python -m llavaseg_ros.training.scenes.bag --out llavaseg_ros/demo/bag/table

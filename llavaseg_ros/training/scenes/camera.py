@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """The camera of a scene: a pinhole that looks at the table, and how it is drawn at random."""
 
 from __future__ import annotations

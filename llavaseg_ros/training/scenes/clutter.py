@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Things in view that have no name: odd shapes on the table, and a robot's gripper over it."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Writes scenes to disk as a training, test or validation set: JPEG images, instance PNGs, scenes.jsonl."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """MuJoCo, set up to draw without a display. Import `mujoco` from here: it reads its choice of OpenGL when imported."""
 
 from __future__ import annotations

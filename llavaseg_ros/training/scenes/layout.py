@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Which objects a scene has, in which colors and poses, and where: side by side, stacked, and what is in their way."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Triangle meshes from a few parameters: surfaces of revolution, tubes, prisms, lofts, rounded boxes."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What a camera does to a clean picture: lens, shake, white balance, exposure, sensor noise, compression."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Kinds that no training scene shows, for tests with things never seen: one builder a category."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """A pack: some fifty things and a few table tops, compiled once into one MuJoCo model and used for many scenes."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """What an object is made of: meshes with roles, and how roles become colors."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """How an object rests: standing, lying, upside down, or on top of another one."""
 
 from __future__ import annotations

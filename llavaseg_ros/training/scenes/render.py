@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Draws scenes: color image, instance ids, depth, and what can be said about each object."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Where the table stands and how it is lit: table top, walls, things in the background, lamps."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """One scene: which objects, in which colors, where on the table, seen and lit how. No rendering here."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Things to eat and drink from, and packed food: one builder a category."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Procedural table and floor textures, as uint8 [S, S, 3] RGB images that tile (roughly) at their borders."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Fruit, vegetables and toys: one builder a category, and the table of all builders, of trained and held-out kinds."""
 
 from __future__ import annotations

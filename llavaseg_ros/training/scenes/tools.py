@@ -1,3 +1,5 @@
+# Copyright 2026 llavaseg_ros developers
+# SPDX-License-Identifier: Apache-2.0
 """Cutlery, hand tools and small devices: one builder a category. Long things lie along x."""
 
 from __future__ import annotations

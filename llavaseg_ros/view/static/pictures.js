@@ -1,3 +1,6 @@
+// Copyright 2026 llavaseg_ros developers
+// SPDX-License-Identifier: Apache-2.0
+
 // The pictures: fetched when an event says that there are new ones, one at a time each; and the clicks into them.
 
 const shown = {};   // name -> number of the picture that is on the screen or on its way

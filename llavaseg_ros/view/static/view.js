@@ -1,3 +1,6 @@
+// Copyright 2026 llavaseg_ros developers
+// SPDX-License-Identifier: Apache-2.0
+
 // The page's state. Every text goes in as text (textContent), never as HTML.
 
 import { clickable, forget, offer } from "/pictures.js";
