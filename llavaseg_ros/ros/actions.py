@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 from action_msgs.msg import GoalStatus
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
@@ -51,7 +52,8 @@ class _OnSystemClock:
 
 
 class DeferredActionServer(ActionServer):
-    """accepted: called with each new goal's handle; cancel: called with the handle of a goal that is to be cancelled.
+    """accepted: called with each new goal's handle; cancel: called with the handle of a goal that is to be cancelled,
+    never before `accepted` has returned for it.
 
     Both must return at once. Every goal is accepted, and every cancel: what is wrong with a goal is told in its result.
     """
@@ -65,8 +67,28 @@ class DeferredActionServer(ActionServer):
         accepted: Callable[[ServerGoalHandle], None],
         cancel: Callable[[ServerGoalHandle], None],
     ) -> None:
-        def accept_cancel(handle: Any) -> CancelResponse:
-            cancel(handle)
+        # By goal id, for as long as there is the handle: rclpy tells the client that a goal is accepted, and only then
+        # us, so that a cancel may overtake it on another thread of the executor.
+        taken: WeakValueDictionary[bytes, ServerGoalHandle] = WeakValueDictionary()
+        early: WeakValueDictionary[bytes, ServerGoalHandle] = WeakValueDictionary()
+        order = threading.Lock()
+
+        def take(handle: ServerGoalHandle) -> None:
+            accepted(handle)
+            key = bytes(handle.goal_id.uuid)
+            with order:
+                taken[key] = handle
+            if key in early:
+                cancel(handle)
+
+        def accept_cancel(handle: ServerGoalHandle) -> CancelResponse:
+            key = bytes(handle.goal_id.uuid)
+            with order:
+                now = key in taken
+                if not now:
+                    early[key] = handle
+            if now:
+                cancel(handle)
             return CancelResponse.ACCEPT
 
         self._on_system_clock = _OnSystemClock(node)  # kept, because rcl goes on using its clock
@@ -77,7 +99,7 @@ class DeferredActionServer(ActionServer):
             execute_callback=lambda handle: action_type.Result(),
             callback_group=ReentrantCallbackGroup(),
             goal_callback=lambda request: GoalResponse.ACCEPT,
-            handle_accepted_callback=accepted,
+            handle_accepted_callback=take,
             cancel_callback=accept_cancel,
             goal_service_qos_profile=_MANY,
             result_service_qos_profile=_MANY,
@@ -96,7 +118,11 @@ class DeferredActionServer(ActionServer):
         """Mark a goal as executing."""
         with _beginning:  # the worker, and whoever ends the goal in its place
             if handle.status == GoalStatus.STATUS_ACCEPTED:
-                handle.execute()
+                try:
+                    handle.execute()
+                except RuntimeError:
+                    if not handle.is_cancel_requested:  # or a cancel came between rclpy's own look and its step
+                        raise
 
     def end(self, handle: ServerGoalHandle, result: Any, *, succeeded: bool, canceled: bool) -> None:
         """Give a goal its last state and its result. From any thread; returns at once."""

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import clients
@@ -24,6 +26,7 @@ from sensor_msgs.msg import RegionOfInterest
 
 from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.msg import Command
+from llavaseg_ros.ros.actions import DeferredActionServer
 from llavaseg_ros.srv import SegmentAtPrompt
 
 
@@ -136,6 +139,49 @@ def test_cancel_again(make_stack: Any) -> None:
     assert stack.result(handle).result.error_code == ErrorCode.NONE
     assert not stack.resolve(handle.cancel_goal_async()).goals_canceling
     assert stack.result(handle).status == GoalStatus.STATUS_SUCCEEDED
+
+
+@fault(
+    "cancel at once, before the node has taken up the goal that it accepted",
+    group="Clients",
+    node="takes the goal up, and out again: rclpy tells the client first, so that a cancel may overtake a goal",
+    planner="the goal CANCELED, PREEMPTED on ~/answer, no mask of it",
+)
+@pytest.mark.parametrize("policy", ["queue", "replace"])
+def test_cancel_overtakes_its_goal(make_stack: Any, monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
+    stack = make_stack(slow(), queue__policy=policy)
+    stack.send_image()
+    first = stack.send_goal("take the cup") if policy == "queue" else None
+    if first is not None:
+        assert stack.pipeline.started.wait(60)
+    dispatcher = stack.node._dispatcher
+    take_up = dispatcher.on_goal
+
+    def late(server: Any, handle: Any) -> None:
+        wait_until(lambda: handle.is_cancel_requested, what="the cancel")
+        take_up(server, handle)
+
+    monkeypatch.setattr(dispatcher, "on_goal", late)
+    handle = stack.send_goal("take the mug")
+    assert len(stack.resolve(handle.cancel_goal_async()).goals_canceling) == 1
+    cancelled(stack, handle)
+    if first is not None:
+        assert stack.node.worker.busy
+        stack.resolve(first.cancel_goal_async())
+        cancelled(stack, first)
+    assert not stack.masks.messages
+
+
+@pytest.mark.parametrize("canceled", [True, False])
+def test_a_cancel_between_a_look_and_a_step(canceled: bool) -> None:
+    def execute() -> None:
+        raise RuntimeError("goal_handle attempted invalid transition from state CANCELING with event EXECUTE")
+
+    handle: Any = SimpleNamespace(
+        status=GoalStatus.STATUS_ACCEPTED, is_cancel_requested=canceled, execute=execute
+    )
+    with contextlib.nullcontext() if canceled else pytest.raises(RuntimeError):
+        DeferredActionServer.begin(handle)
 
 
 @fault(
