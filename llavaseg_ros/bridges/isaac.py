@@ -114,7 +114,7 @@ class IsaacBridge:
         for handle in list(self._running.values()):
             self._fail(handle, LLaVASegError("the bridge is shutting down"))
 
-    def _accepted(self, handle: Any) -> None:
+    def _accepted(self, handle: Any, _: float) -> None:
         self._server.begin(handle)
         with self._lock:
             self._running[bytes(handle.goal_id.uuid)] = handle

@@ -37,6 +37,7 @@ from llavaseg_ros.ros.following import Following
 from llavaseg_ros.ros.inputs import Inputs
 from llavaseg_ros.ros.jobs import Preempted
 from llavaseg_ros.ros.lifting import Lifter
+from llavaseg_ros.ros.messages import arrival
 from llavaseg_ros.ros.models import Loader, ModelKeeper, Wanted
 from llavaseg_ros.ros.monitor import Monitor
 from llavaseg_ros.ros.outputs import Outputs
@@ -203,8 +204,8 @@ class LLaVASegNode(LifecycleNode):
         )
         group, own = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
         for message_type, topic, callback in (
-            (Command, "command", dispatcher.on_command),
-            (String, "command_text", lambda msg: dispatcher.on_text(msg.data)),
+            (Command, "command", lambda msg, info: dispatcher.on_command(msg, arrival(info))),
+            (String, "command_text", lambda msg, info: dispatcher.on_text(msg.data, arrival(info))),
         ):
             events = subscription_events(topic, log.warning)
             self.create_subscription(
@@ -215,7 +216,7 @@ class LLaVASegNode(LifecycleNode):
         self.create_subscription(
             Empty,
             "stop",
-            lambda _: dispatcher.on_stop(),
+            lambda _, info: dispatcher.on_stop(arrived=arrival(info)),
             COMMAND,
             callback_group=stopping,
             event_callbacks=subscription_events("stop", log.warning),
@@ -230,7 +231,7 @@ class LLaVASegNode(LifecycleNode):
             self,
             Segment,
             "~/segment",
-            accepted=lambda handle: dispatcher.on_goal(action, handle),
+            accepted=lambda handle, arrived: dispatcher.on_goal(action, handle, arrived),
             cancel=dispatcher.on_cancel,
         )
         return action

@@ -52,8 +52,8 @@ class _OnSystemClock:
 
 
 class DeferredActionServer(ActionServer):
-    """accepted: called with each new goal's handle; cancel: called with the handle of a goal that is to be cancelled,
-    never before `accepted` has returned for it.
+    """accepted: called with each new goal's handle, and with when it was taken from the middleware (monotonic, s).
+    cancel: called with the handle of a goal that is to be cancelled, never before `accepted` has returned for it.
 
     Both must return at once. Every goal is accepted, and every cancel: what is wrong with a goal is told in its result.
     """
@@ -64,7 +64,7 @@ class DeferredActionServer(ActionServer):
         action_type: Any,
         name: str,
         *,
-        accepted: Callable[[ServerGoalHandle], None],
+        accepted: Callable[[ServerGoalHandle, float], None],
         cancel: Callable[[ServerGoalHandle], None],
     ) -> None:
         # By goal id, for as long as there is the handle: rclpy tells the client that a goal is accepted, and only then
@@ -72,9 +72,14 @@ class DeferredActionServer(ActionServer):
         taken: WeakValueDictionary[bytes, ServerGoalHandle] = WeakValueDictionary()
         early: WeakValueDictionary[bytes, ServerGoalHandle] = WeakValueDictionary()
         order = threading.Lock()
+        arrivals: dict[int, float] = {}  # by the request's address, until it is in a handle
+
+        def arrive(request: Any) -> GoalResponse:
+            arrivals[id(request)] = time.monotonic()
+            return GoalResponse.ACCEPT
 
         def take(handle: ServerGoalHandle) -> None:
-            accepted(handle)
+            accepted(handle, arrivals.pop(id(handle.request), time.monotonic()))
             key = bytes(handle.goal_id.uuid)
             with order:
                 taken[key] = handle
@@ -98,7 +103,7 @@ class DeferredActionServer(ActionServer):
             name,
             execute_callback=lambda handle: action_type.Result(),
             callback_group=ReentrantCallbackGroup(),
-            goal_callback=lambda request: GoalResponse.ACCEPT,
+            goal_callback=arrive,
             handle_accepted_callback=take,
             cancel_callback=accept_cancel,
             goal_service_qos_profile=_MANY,

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -54,6 +55,7 @@ class Dispatcher:
         self._worker, self._runner, self._outputs = worker, runner, outputs
         self._limits, self._state, self._note, self._following = limits, state, note, following
         self._goals: dict[bytes, Job] = {}
+        self._stopped_at = -math.inf  # when the newest stop came; monotonic, s
         self._open: set[int] = set()
         self._closed = threading.Condition()
 
@@ -65,23 +67,25 @@ class Dispatcher:
         with self._closed:
             return self._closed.wait_for(lambda: not self._open, SETTLE_S)
 
-    def on_command(self, msg: Command) -> None:
-        """A message on `command`."""
+    def on_command(self, msg: Command, arrived: float | None = None) -> None:
+        """A message on `command`. arrived: when it came (`messages.arrival`), here and below; None = now."""
         stamp_ns = messages.stamp_ns(msg.image_stamp)
-        self._take(Request(uuid.uuid4().hex, msg.text, msg.session_id, image_stamp_ns=stamp_ns))
+        self._take(Request(uuid.uuid4().hex, msg.text, msg.session_id, image_stamp_ns=stamp_ns), arrived)
 
-    def on_text(self, text: str) -> None:
+    def on_text(self, text: str, arrived: float | None = None) -> None:
         """A message on `command_text`."""
-        self._take(Request(uuid.uuid4().hex, text))
+        self._take(Request(uuid.uuid4().hex, text), arrived)
 
-    def on_stop(self, why: str = "a message came on `stop`") -> None:
-        """A message on `stop`: every command ends at once, with its answer, and nothing is followed any more."""
+    def on_stop(self, why: str = "a message came on `stop`", arrived: float | None = None) -> None:
+        """A message on `stop`: every command ends at once, with its answer, and nothing is followed any more. So does
+        what came before it and is taken up later: a stop overtakes commands, which have a queue."""
+        self._stopped_at = max(self._stopped_at, time.monotonic() if arrived is None else arrived)
         self._following.forget()
         self._worker.abandon_all(Preempted(f"stopped: {why}"))
 
-    def on_goal(self, server: DeferredActionServer, handle: Any) -> None:
+    def on_goal(self, server: DeferredActionServer, handle: Any, arrived: float) -> None:
         """A goal that was accepted. Its command id is the goal's id in hex."""
-        limits, arrived = self._limits(), time.monotonic()
+        limits = self._limits()
         goal, key = handle.request, bytes(handle.goal_id.uuid)
         request = request_of_goal(goal, key.hex(), limits.max_targets)
 
@@ -108,7 +112,7 @@ class Dispatcher:
         if timeout_s < 0:
             job.end(None, BadRequest(f"timeout: {timeout_s:g} s is negative"))
         else:
-            self._submit(job, limits, lambda: check_request(request), request.text)
+            self._submit(job, limits, lambda: check_request(request), request.text, arrived)
 
     def on_cancel(self, handle: Any) -> None:
         """A client wants its goal to end. Notes it; the goal ends at the model's next poll."""
@@ -143,10 +147,11 @@ class Dispatcher:
         ended.wait()
         return response
 
-    def _take(self, request: Request) -> None:
+    def _take(self, request: Request, arrived: float | None) -> None:
         limits = self._limits()
         request.max_targets = limits.max_targets
-        self._submit(self._job(request, limits.timeout_s), limits, lambda: check_request(request), request.text)
+        came = time.monotonic() if arrived is None else arrived
+        self._submit(self._job(request, limits.timeout_s), limits, lambda: check_request(request), request.text, came)
 
     def _job(
         self, request: Request, timeout_s: float, done: Done | None = None, started: Callable[[], None] | None = None
@@ -187,7 +192,9 @@ class Dispatcher:
             self._open.add(id(job))
         return job
 
-    def _submit(self, job: Job, limits: Limits, check: Callable[[], None], text: str = "") -> None:
+    def _submit(
+        self, job: Job, limits: Limits, check: Callable[[], None], text: str = "", arrived: float = math.inf
+    ) -> None:
         """Check first, so that a command which cannot be carried out takes nobody's place."""
         self._worker.line.policy, self._worker.line.depth = limits.policy, limits.queue_depth
         try:
@@ -195,10 +202,17 @@ class Dispatcher:
                 raise ModelNotReady(f"the node is not active ({self._state()})")
             check()
             if only_stops(text):  # no model would understand it as anything but a thing to look for
-                self.on_stop(f"the command was {text!r}")
+                self.on_stop(f"the command was {text!r}", arrived)
                 raise Preempted(f"stopped: {text!r} ends every command and names no target")
+            self._check_not_stopped(arrived)
             self._worker.submit(job)
-            if self._state() != "active":  # since the look above: whoever ended all jobs has not seen this one
+            # Since the looks above: whoever ended all jobs has not seen this one.
+            self._check_not_stopped(arrived)
+            if self._state() != "active":
                 raise Preempted(f"the node is not active any more ({self._state()})")
         except LLaVASegError as error:
             job.end(None, error)
+
+    def _check_not_stopped(self, arrived: float) -> None:
+        if arrived <= self._stopped_at:
+            raise Preempted("stopped: a stop came after this command")

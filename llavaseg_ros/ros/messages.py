@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import math
+import time
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -209,6 +211,19 @@ def seconds_of(value: Duration) -> float:
 def stamp_ns(stamp: Time) -> int:
     """A time message in nanoseconds."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+# A message that has waited for longer has more likely seen the clock being set.
+_MAX_WAIT_S = 600.0
+
+
+def arrival(info: Mapping[str, Any]) -> float:
+    """When a message came, on the monotonic clock, s: not when it was taken up. Now, where no middleware tells.
+
+    info: what rclpy gives a callback of two arguments; `received_timestamp` is of this machine's wall clock, ns.
+    """
+    waited_s = (time.time_ns() - info.get("received_timestamp", 0)) * 1e-9
+    return time.monotonic() - (waited_s if 0 <= waited_s <= _MAX_WAIT_S else 0.0)
 
 
 def clean(text: str) -> str:

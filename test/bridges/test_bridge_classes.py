@@ -180,7 +180,7 @@ def test_a_goal_becomes_a_prompt_and_its_mask_the_result() -> None:
     node = StandInNode()
     _, server = served(node)
     one = handle(box=(50, 40, 0, 20, 10))
-    server.accepted(one)
+    server.accepted(one, 0.0)
     assert one.begun and server.name == "segment_anything"
     assert node.client.requests[0].box.width == 20
     assert not server.ended  # nothing waits meanwhile
@@ -205,7 +205,7 @@ def test_a_goal_becomes_a_prompt_and_its_mask_the_result() -> None:
 def test_an_answer_that_is_no_mask_of_now_aborts(answer: Any, match: str) -> None:
     node = StandInNode()
     _, server = served(node)
-    server.accepted(handle())
+    server.accepted(handle(), 0.0)
     if isinstance(answer, Exception):
         node.client.futures[0].set_exception(answer)
     else:
@@ -219,9 +219,9 @@ def test_an_answer_that_is_no_mask_of_now_aborts(answer: Any, match: str) -> Non
 def test_hints_that_cannot_be_used_and_a_node_that_is_away_abort() -> None:
     node = StandInNode()
     _, server = served(node)
-    server.accepted(handle(1, box=(0, 0, 0, 0, 0)))
+    server.accepted(handle(1, box=(0, 0, 0, 0, 0)), 0.0)
     node.client.ready = False
-    server.accepted(handle(2))
+    server.accepted(handle(2), 0.0)
     assert [ended[1:] for ended in server.ended] == [(False, False)] * 2
     assert "initial_hint_bbox" in node.errors[0] and "llavaseg is not there" in node.errors[1]
     assert not node.client.requests
@@ -231,8 +231,8 @@ def test_a_cancelled_goal_ends_once_and_a_late_answer_is_nothing() -> None:
     node = StandInNode()
     bridge, server = served(node)
     first, second = handle(1), handle(2)
-    server.accepted(first)
-    server.accepted(second)
+    server.accepted(first, 0.0)
+    server.accepted(second, 0.0)
     server.cancel(first)
     assert [ended[1:] for ended in server.ended] == [(False, True)]
     node.client.futures[0].set_result(response())
@@ -246,13 +246,13 @@ def test_a_cancelled_goal_ends_once_and_a_late_answer_is_nothing() -> None:
 def test_the_target_of_the_last_command_is_given_until_it_is_gone() -> None:
     node = StandInNode()
     bridge, server = served(node, "target")
-    server.accepted(handle(1))
+    server.accepted(handle(1), 0.0)
     bridge.on_masks(masks(target()))
-    server.accepted(handle(2))
+    server.accepted(handle(2), 0.0)
     bridge.on_masks(masks(target(), sec=90))
-    server.accepted(handle(3))
+    server.accepted(handle(3), 0.0)
     bridge.on_masks(masks(sec=101))
-    server.accepted(handle(4))
+    server.accepted(handle(4), 0.0)
     assert [ended[1] for ended in server.ended] == [False, True, False, False]
     assert server.ended[1][0].detection.id == "c1.1"
     assert "s old" in node.errors[1] and "no command has found a target" in node.errors[2]

@@ -157,9 +157,9 @@ def test_cancel_overtakes_its_goal(make_stack: Any, monkeypatch: pytest.MonkeyPa
     dispatcher = stack.node._dispatcher
     take_up = dispatcher.on_goal
 
-    def late(server: Any, handle: Any) -> None:
+    def late(server: Any, handle: Any, arrived: float) -> None:
         wait_until(lambda: handle.is_cancel_requested, what="the cancel")
-        take_up(server, handle)
+        take_up(server, handle, arrived)
 
     monkeypatch.setattr(dispatcher, "on_goal", late)
     handle = stack.send_goal("take the mug")

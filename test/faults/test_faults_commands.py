@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import resource
 import struct
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,35 @@ def test_flood_of_goals(make_stack: Any) -> None:
     codes = {future.result().result.error_code for future in results}
     assert codes == {ErrorCode.NONE, ErrorCode.MODEL_NOT_READY}
     assert stack.do("take the mug").result.error_code == ErrorCode.NONE
+
+
+@fault(
+    "a stop behind 200 commands, most of which the node has not taken up yet",
+    group="Commands",
+    node="ends what it has, and what came before the stop once it takes it up",
+    planner="PREEMPTED for all of them; a command after the stop is served",
+)
+def test_stop_behind_a_flood(make_stack: Any) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hold(*_: Any) -> None:
+        reached.set()
+        assert go_on.wait(120)
+
+    stack = make_stack(ScriptedPipeline(on_image=hold), queue__policy="queue", queue__depth=100)
+    stack.send_image()
+    commands, stops = stack.publisher(Command, "command"), stack.publisher(Empty, "stop", subscribers=1)
+    for number in range(200):
+        commands.publish(Command(text=f"take mug {number}"))
+    stops.publish(Empty())
+    answers = answered(stack, 200)
+    go_on.set()
+    stack.pipeline.on_image = None
+    assert reached.is_set() and {answer.error_code for answer in answers} == {ErrorCode.PREEMPTED}
+    wait_until(lambda: len(stack.final_answers()) == 200, what="the answers at the client, too")
+    assert stack.ask("take the mug").error_code == ErrorCode.NONE
+    # The one that ran had to come out of the model's hands.
+    assert set(stack.pipeline.commands) <= {"take mug 0", "take the mug"}
 
 
 @fault(

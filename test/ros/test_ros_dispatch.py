@@ -23,6 +23,7 @@ from llavaseg_ros.ros import dispatch
 from llavaseg_ros.ros.commands import Limits, Outcome, Policy
 from llavaseg_ros.ros.dispatch import Dispatcher
 from llavaseg_ros.ros.jobs import ClientCancel, CommandTimeout, Preempted
+from llavaseg_ros.ros.messages import arrival
 from llavaseg_ros.ros.worker import ModelState, ModelWorker
 from llavaseg_ros.srv import SegmentAtPrompt
 from llavaseg_ros.types import Stage
@@ -153,7 +154,7 @@ class Handle:
 
 def goal(room: Room, key: int = 1, **fields: Any) -> Handle:
     handle = Handle(key, **fields)
-    room.dispatcher.on_goal(handle, handle)  # type: ignore[arg-type]
+    room.dispatcher.on_goal(handle, handle, time.monotonic())  # type: ignore[arg-type]
     return handle
 
 
@@ -289,6 +290,32 @@ def test_a_stop_ends_all_and_forgets_what_is_followed(room: Room) -> None:
     assert room.errors(2) == {"the mug": Preempted, "waits": Preempted} and room.log[0] == ("forget",)
     assert all("stopped: a message came on `stop`" in str(error) for _, _, error in room.outcomes)
     assert handle.ends[0][1:] == (False, False)
+
+
+@pytest.mark.parametrize(("waited_s", "counted_s"), [(2.0, 2.0), (0.0, 0.0), (-5.0, 0.0), (4000.0, 0.0), (None, 0.0)])
+def test_when_a_message_came(waited_s: float | None, counted_s: float) -> None:
+    """Not where the middleware is silent, or the clock was set."""
+    info = {} if waited_s is None else {"received_timestamp": time.time_ns() - round(waited_s * 1e9)}
+    before = time.monotonic()
+    came = arrival(info)
+    assert before - counted_s - 0.01 <= came <= time.monotonic() - counted_s + 0.01
+
+
+def test_what_came_before_a_stop_ends_though_it_is_taken_up_later(room: Room) -> None:
+    room.dispatcher.on_stop(arrived=100.0)
+    room.dispatcher.on_text("before", 99.0)
+    room.dispatcher.on_command(Command(text="at once"), 100.0)
+    room.dispatcher.on_stop(arrived=50.0)  # an older one that was held up takes nothing back
+    room.dispatcher.on_text("between", 75.0)
+    room.dispatcher.on_text("Stop!", 110.0)
+    room.dispatcher.on_text("after the first", 105.0)
+    room.dispatcher.on_text("after", 111.0)
+    errors = room.errors(6)
+    assert errors.pop("after") is type(None)
+    assert set(errors) == {"before", "at once", "between", "Stop!", "after the first"}
+    assert set(errors.values()) == {Preempted}
+    texts = {text: str(error) for text, _, error in room.outcomes}
+    assert texts["before"] == "stopped: a stop came after this command"
 
 
 def test_stop_in_words_ends_all_and_itself(room: Room) -> None:
