@@ -22,13 +22,13 @@ def _matrix(shape: tuple[int, ...], degrees: float) -> np.ndarray:
     return np.asarray(cv2.getRotationMatrix2D((width / 2, height / 2), degrees, SCALE))
 
 
-def turned(rgb: np.ndarray, degrees: float = SECOND) -> np.ndarray:
+def turned(rgb: np.ndarray, degrees: float) -> np.ndarray:
     """The picture for another look. rgb: uint8 [H, W, 3]; the same shape comes back, its border mirrored."""
     size = (rgb.shape[1], rgb.shape[0])
     return np.asarray(cv2.warpAffine(rgb, _matrix(rgb.shape, degrees), size, borderMode=cv2.BORDER_REFLECT))
 
 
-def turned_back(mask: np.ndarray, degrees: float = SECOND) -> np.ndarray:
+def turned_back(mask: np.ndarray, degrees: float) -> np.ndarray:
     """A mask of that look, bool [H, W], as it lies on the picture itself."""
     matrix, size = _matrix(mask.shape, degrees), (mask.shape[1], mask.shape[0])
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP

@@ -55,6 +55,7 @@ class Dispatcher:
         self._worker, self._runner, self._outputs = worker, runner, outputs
         self._limits, self._state, self._note, self._following = limits, state, note, following
         self._goals: dict[bytes, Job] = {}
+        self._stopping = threading.Lock()
         self._stopped_at = -math.inf  # when the newest stop came; monotonic, s
         self._open: set[int] = set()
         self._closed = threading.Condition()
@@ -79,7 +80,8 @@ class Dispatcher:
     def on_stop(self, why: str = "a message came on `stop`", arrived: float | None = None) -> None:
         """A message on `stop`: every command ends at once, with its answer, and nothing is followed any more. So does
         what came before it and is taken up later: a stop overtakes commands, which have a queue."""
-        self._stopped_at = max(self._stopped_at, time.monotonic() if arrived is None else arrived)
+        with self._stopping:  # stops come on a topic, as commands and as goals, each on a thread of its own
+            self._stopped_at = max(self._stopped_at, time.monotonic() if arrived is None else arrived)
         self._following.forget()
         self._worker.abandon_all(Preempted(f"stopped: {why}"))
 
