@@ -34,9 +34,11 @@ class Line:
     def put(self, job: Job, running: Job | None) -> list[Job]:
         """Put a job at the end. running: the one that the model works on; it is told to stop when it is replaced.
 
+        One that has ended keeps nobody out: whoever has its answer may send the next command at once, though the
+        model's thread is still at the end of it.
         Returns those that lost their place, for the caller to end. Raises Busy when the job is not taken.
         """
-        if self.policy is Policy.REJECT and (self._jobs or running is not None):
+        if self.policy is Policy.REJECT and (self._jobs or (running is not None and not running.ended)):
             raise Busy("the model is busy with another command (queue.policy is reject)")
         if self.policy is Policy.QUEUE and len(self._jobs) >= self.depth:
             raise Busy(f"{len(self._jobs)} commands are waiting already (queue.depth is {self.depth})")

@@ -134,6 +134,30 @@ def test_flood_of_goals(make_stack: Any) -> None:
 
 
 @fault(
+    "the next command in the moment of an answer, under `reject`",
+    group="Commands",
+    node="takes it: a command that has its answer keeps nobody out, though its overlay is still being drawn",
+    planner="NONE for both",
+)
+def test_next_command_at_the_answer(make_stack: Any) -> None:
+    drawing, go_on = threading.Event(), threading.Event()
+
+    def draw(*_: Any) -> None:
+        drawing.set()
+        assert go_on.wait(60)
+
+    stack = make_stack(ScriptedPipeline(tokens=1), queue__policy="reject")
+    stack.node._outputs.publish_overlay = draw
+    stack.send_image()
+    assert stack.do("take the mug").result.error_code == ErrorCode.NONE
+    handle = stack.send_goal("take the mug")
+    assert drawing.wait(60)
+    wait_until(lambda: stack.node.worker.queue_length or len(stack.observer.finals()) > 1, what="the next to come")
+    go_on.set()
+    assert stack.result(handle).result.error_code == ErrorCode.NONE
+
+
+@fault(
     "a stop behind 200 commands, most of which the node has not taken up yet",
     group="Commands",
     node="ends what it has, and what came before the stop once it takes it up",

@@ -63,6 +63,16 @@ def test_reject_takes_none_beside_another(names: list[str], running: bool) -> No
     assert line(Policy.REJECT)[0].put(job(), None) == []
 
 
+def test_one_that_has_ended_keeps_nobody_out() -> None:
+    made, _ = line(Policy.REJECT)
+    works, new = job(), job("new")
+    works.end("value", None)
+    assert made.put(new, works) == [] and made.take() is new
+    made.put(new, works)
+    with pytest.raises(Busy):  # but one that waits does
+        made.put(job(), works)
+
+
 def test_queue_takes_as_many_as_it_is_deep() -> None:
     made, _ = line(Policy.QUEUE, "a", depth=2)
     running = job()

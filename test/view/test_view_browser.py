@@ -101,7 +101,7 @@ def test_a_person_asks_and_sees(make_room: MakeRoom, open_page: Open, tmp_path: 
     expect(page.locator("#stage-list")).to_contain_text("REASONING")
     expect(page.locator("#result-note")).to_contain_text("the mug")
     expect(page.locator("#result")).to_have_attribute("src", re.compile("^blob:"))
-    box = page.locator("#result").bounding_box()
+    box = box_of(page.locator("#result"))
     x, y = (int(box["x"] + box["width"] * 130 / 320), int(box["y"] + box["height"] * 105 / 240))
     tinted = screenshot(page, tmp_path / "page.png")[y - 4 : y + 4, x - 4 : x + 4].mean((0, 1))
     assert np.abs(tinted - (220, 20, 30)).max() > 20  # the mask's tint over the thing
@@ -189,7 +189,7 @@ def test_clicks_and_keys_in_the_picture(serve: Serve, open_page: Open) -> None:
     server.backend.state.new_picture("live")
     live = page.locator("#live")
     expect(live).to_have_attribute("src", re.compile("^blob:"))
-    box = live.bounding_box()
+    box = box_of(live)
 
     def prompts() -> list[Any]:
         return [call for call in calls(server) if call[0] == "prompt"]
@@ -278,10 +278,18 @@ def test_it_fits_and_can_be_read(serve: Serve, open_page: Open, width: int, sche
     page.locator("#details summary").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for name in ("#text", "#send", "#live"):
-        box = page.locator(name).bounding_box()
+        box = box_of(page.locator(name))
         assert box["x"] >= 0 and box["x"] + box["width"] <= width
     for name in ("#record-text", "#node-text", ".hint"):
         assert contrast(page, name) >= 4.5, name
+
+
+def box_of(locator: Any) -> dict[str, float]:
+    """Where an element is, in CSS pixels, once it is shown; a picture has its place only once it is loaded."""
+    expect(locator).to_be_visible()
+    locator.evaluate("(element) => element.tagName === 'IMG' ? element.decode() : undefined")
+    box: dict[str, float] = locator.bounding_box()
+    return box
 
 
 def contrast(page: Any, selector: str) -> float:
