@@ -9,6 +9,7 @@ frees the model. With the parameter `autostart` (the default) the node configure
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from functools import partial
 from queue import Empty as NothingYet
@@ -108,6 +109,7 @@ class LLaVASegNode(LifecycleNode):
         self._models = ModelKeeper(self.worker, loader, log=self.get_logger().info, new_model=self._new_model)
         self._asked: Wanted | None = None
         self._action: DeferredActionServer | None = None
+        self._naming = threading.Lock()  # while model and device are set: together they name a model
         self._dispatcher: Dispatcher | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
         # Not on the node's clock: simulated time may stand still, time-outs and warnings may not.
@@ -322,11 +324,13 @@ class LLaVASegNode(LifecycleNode):
         self.get_logger().error(f"model {wanted.model!r} cannot serve{stays}: {error}")
 
     def _set_model_parameters(self, wanted: Wanted) -> None:
-        self.set_parameters([Parameter("model", value=wanted.model), Parameter("device", value=wanted.device)])
+        with self._naming:
+            self.set_parameters([Parameter("model", value=wanted.model), Parameter("device", value=wanted.device)])
 
     def _keep_house(self) -> None:
         self.worker.expire()
-        settings = Settings.of(self)
+        with self._naming:
+            settings = Settings.of(self)
         self.worker.watch(settings.watch_limits(self._models.warm_up_s))
         self._resize_rings(settings)
         if self._state == "active":

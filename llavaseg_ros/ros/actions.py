@@ -1,6 +1,7 @@
 # Copyright 2026 llavaseg_ros developers
 # SPDX-License-Identifier: Apache-2.0
-"""An action server whose goals are worked on by our own thread, so that no executor thread ever waits for the model.
+"""An action server whose goals are worked on by our own thread, so that no executor thread ever waits for the model;
+and an action client for a node that an executor spins while other threads send goals.
 
 rclpy's own way is an execute callback, which either blocks a thread of the executor until the goal is done, or, as a
 coroutine, is polled by the executor without a pause. Here `execute()` only marks the goal as executing; the worker does
@@ -13,12 +14,11 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any, cast
-from weakref import WeakValueDictionary
 
 from action_msgs.msg import GoalStatus
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action import ActionClient, ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -30,8 +30,9 @@ RESULT_TIMEOUT_S = 30
 # no room is lost, and its client waits for ever.
 _MANY = QoSProfile(depth=1000)
 
-# Longest wait for a cancel that was accepted to become visible in the goal's state: it does so within microseconds.
-_CANCEL_SETTLES_S = 0.5
+# Longest wait for a cancel that was accepted to become visible in the goal's state: it does so within microseconds, but
+# for a machine that stands still. Were it given up, the client would be told ABORTED after its cancel was accepted.
+_CANCEL_SETTLES_S = 30.0
 
 _beginning = threading.Lock()
 
@@ -55,7 +56,9 @@ class DeferredActionServer(ActionServer):
     """accepted: called with each new goal's handle, and with when it was taken from the middleware (monotonic, s).
     cancel: called with the handle of a goal that is to be cancelled, never before `accepted` has returned for it.
 
-    Both must return at once. Every goal is accepted, and every cancel: what is wrong with a goal is told in its result.
+    Both must return at once, for goals and cancels are taken one at a time, in the order in which they come: in a
+    reentrant group, a goal could overtake one that was accepted before it, and a cancel its own goal. Every goal is
+    accepted, and every cancel: what is wrong with a goal is told in its result.
     """
 
     def __init__(
@@ -67,33 +70,15 @@ class DeferredActionServer(ActionServer):
         accepted: Callable[[ServerGoalHandle, float], None],
         cancel: Callable[[ServerGoalHandle], None],
     ) -> None:
-        # By goal id, for as long as there is the handle: rclpy tells the client that a goal is accepted, and only then
-        # us, so that a cancel may overtake it on another thread of the executor.
-        taken: WeakValueDictionary[bytes, ServerGoalHandle] = WeakValueDictionary()
-        early: WeakValueDictionary[bytes, ServerGoalHandle] = WeakValueDictionary()
-        order = threading.Lock()
-        arrivals: dict[int, float] = {}  # by the request's address, until it is in a handle
+        arrived = 0.0  # of the goal that is being taken
 
-        def arrive(request: Any) -> GoalResponse:
-            arrivals[id(request)] = time.monotonic()
+        def arrive(_: Any) -> GoalResponse:
+            nonlocal arrived
+            arrived = time.monotonic()
             return GoalResponse.ACCEPT
 
-        def take(handle: ServerGoalHandle) -> None:
-            accepted(handle, arrivals.pop(id(handle.request), time.monotonic()))
-            key = bytes(handle.goal_id.uuid)
-            with order:
-                taken[key] = handle
-            if key in early:
-                cancel(handle)
-
         def accept_cancel(handle: ServerGoalHandle) -> CancelResponse:
-            key = bytes(handle.goal_id.uuid)
-            with order:
-                now = key in taken
-                if not now:
-                    early[key] = handle
-            if now:
-                cancel(handle)
+            cancel(handle)
             return CancelResponse.ACCEPT
 
         self._on_system_clock = _OnSystemClock(node)  # kept, because rcl goes on using its clock
@@ -102,9 +87,9 @@ class DeferredActionServer(ActionServer):
             action_type,
             name,
             execute_callback=lambda handle: action_type.Result(),
-            callback_group=ReentrantCallbackGroup(),
+            callback_group=MutuallyExclusiveCallbackGroup(),
             goal_callback=arrive,
-            handle_accepted_callback=take,
+            handle_accepted_callback=lambda handle: accepted(handle, arrived),
             cancel_callback=accept_cancel,
             goal_service_qos_profile=_MANY,
             result_service_qos_profile=_MANY,
@@ -151,3 +136,26 @@ def _is_canceling(goal: ServerGoalHandle) -> bool:
     while not goal.is_cancel_requested and time.monotonic() < end:
         time.sleep(0.001)
     return goal.is_cancel_requested
+
+
+class ThreadedActionClient(ActionClient):
+    """rclpy's client, for goals that are sent by other threads than the executor's.
+
+    rclpy makes a goal's future twice, and returns the second: a receipt that is handled in between completes the first
+    one, and nobody ever hears of the goal again.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._sending = threading.Lock()
+        super().__init__(*arguments, **named)
+
+    def send_goal_async(self, *arguments: Any, **named: Any) -> Any:
+        """As rclpy's."""
+        with self._sending:
+            return super().send_goal_async(*arguments, **named)
+
+    async def execute(self, taken_data: Any) -> None:
+        """As rclpy's, once a goal that is just being sent has its future."""
+        with self._sending:
+            pass
+        await super().execute(taken_data)

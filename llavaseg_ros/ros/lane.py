@@ -47,8 +47,8 @@ class Pulse:
 
     def enter(self, stage: str) -> None:
         """A stage begins, or goes on; "" = nothing is to be done."""
+        self.beats += 1  # first, so that whoever sees the stage sees its beginning, too
         self.stage = stage
-        self.beats += 1
 
     def beat(self) -> None:
         """A sign of life: a token has come, or somebody was asked whether to go on."""

@@ -222,8 +222,9 @@ def arrival(info: Mapping[str, Any]) -> float:
 
     info: what rclpy gives a callback of two arguments; `received_timestamp` is of this machine's wall clock, ns.
     """
+    before = time.monotonic()  # first: a thread that is delayed between the two must not make a message newer
     waited_s = (time.time_ns() - info.get("received_timestamp", 0)) * 1e-9
-    return time.monotonic() - (waited_s if 0 <= waited_s <= _MAX_WAIT_S else 0.0)
+    return before - (waited_s if 0 <= waited_s <= _MAX_WAIT_S else 0.0)
 
 
 def clean(text: str) -> str:

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from geometry_msgs.msg import Point32
-from rclpy.action import ActionClient
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import SetBool
@@ -19,6 +18,7 @@ from unique_identifier_msgs.msg import UUID
 
 from llavaseg_ros.action import Segment
 from llavaseg_ros.errors import BadRequest, ErrorCode, LLaVASegError, ModelNotReady
+from llavaseg_ros.ros.actions import ThreadedActionClient
 from llavaseg_ros.ros.messages import check_command, seconds_of
 from llavaseg_ros.srv import SegmentAtPrompt
 from llavaseg_ros.view.state import ViewState
@@ -40,7 +40,7 @@ class ViewCommands:
     def __init__(self, node: Node, target: str, state: ViewState) -> None:
         self._target, self._state = target, state
         group = ReentrantCallbackGroup()
-        self._action: Any = ActionClient(node, Segment, f"{target}/segment", callback_group=group)
+        self._action: Any = ThreadedActionClient(node, Segment, f"{target}/segment", callback_group=group)
         self._follow: Any = node.create_client(SetBool, f"{target}/follow", callback_group=group)
         self._prompt: Any = node.create_client(SegmentAtPrompt, f"{target}/segment_at_prompt", callback_group=group)
         self._lock = threading.Lock()

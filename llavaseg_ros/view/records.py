@@ -28,11 +28,10 @@ class Picture:
 
 @dataclass
 class StageTime:
-    """One stage of a command: seconds since the goal was accepted. until_s is None while the stage lasts."""
+    """One stage of a command: since when, in seconds since the goal was accepted. It lasts until the next one."""
 
     name: str
     since_s: float
-    until_s: float | None = None
 
 
 @dataclass
@@ -59,20 +58,27 @@ class Record:
     started: float = field(default_factory=time.monotonic)
 
     def stage(self, name: str, elapsed_s: float) -> None:
-        """The command has been in this stage since `elapsed_s`, unless it was in it already."""
-        if self.stages and self.stages[-1].name == name:
+        """The command was in this stage at `elapsed_s`. These come in any order, also after the end: an executor may
+        take the answer, or a later stage, first."""
+        place = sum(stage.since_s <= elapsed_s for stage in self.stages)
+        if place and self.stages[place - 1].name == name:
             return
-        self._close(elapsed_s)
-        self.stages.append(StageTime(name, elapsed_s))
+        if place < len(self.stages) and self.stages[place].name == name:
+            self.stages[place].since_s = elapsed_s
+        else:
+            self.stages.insert(place, StageTime(name, elapsed_s))
 
     def end(self, status: str, latency_s: float) -> None:
         """The command has ended, and its last stage with it."""
         self.status, self.latency_s, self.partial = status, latency_s, ""
-        self._close(latency_s)
 
-    def _close(self, elapsed_s: float) -> None:
-        if self.stages and self.stages[-1].until_s is None:
-            self.stages[-1].until_s = max(elapsed_s, self.stages[-1].since_s)
+    def _stages_as_json(self) -> list[dict[str, Any]]:
+        ends: list[float | None] = [stage.since_s for stage in self.stages[1:]]
+        ends.append(None if self.latency_s is None or not self.stages else max(self.latency_s, self.stages[-1].since_s))
+        return [
+            {"name": stage.name, "since_s": stage.since_s, "until_s": end}
+            for stage, end in zip(self.stages, ends, strict=False)
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """For the page. `error` is None where there is none; `calm`: it is an answer rather than a failure."""
@@ -90,7 +96,7 @@ class Record:
             "found": self.found,
             "latency_s": self.latency_s,
             "running_s": running_s,
-            "stages": [{"name": s.name, "since_s": s.since_s, "until_s": s.until_s} for s in self.stages],
+            "stages": self._stages_as_json(),
             "targets": self.targets,
             "error": None
             if self.error_code == 0

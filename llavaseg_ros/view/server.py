@@ -75,7 +75,7 @@ class ViewServer(ThreadingHTTPServer):
         self.closing = threading.Event()
         self.max_connections, self.max_streams, self.request_s = MAX_CONNECTIONS, MAX_STREAMS, REQUEST_S
         self.pages = 0
-        # Socket of each connection -> when it must have sent its request (monotonic; None = it has).
+        # Socket of each connection -> since when it has owed a request (monotonic; None = it has sent one).
         self._connections: dict[socket.socket, float | None] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -137,7 +137,7 @@ class ViewServer(ThreadingHTTPServer):
         """A request is awaited on this connection; it must have come in time."""
         with self._lock:
             if connection in self._connections:
-                self._connections[connection] = time.monotonic() + self.request_s
+                self._connections[connection] = time.monotonic()
 
     def has_read(self, connection: socket.socket) -> None:
         """The request has come, body and all."""
@@ -163,7 +163,7 @@ class ViewServer(ThreadingHTTPServer):
         with self._lock:
             full = len(self._connections) >= self.max_connections
             if not full:
-                self._connections[request] = time.monotonic() + self.request_s
+                self._connections[request] = time.monotonic()
         if full:
             with contextlib.suppress(OSError):
                 request.setblocking(False)
@@ -180,9 +180,9 @@ class ViewServer(ThreadingHTTPServer):
 
     def service_actions(self) -> None:
         """Several times a second: cut the connections that dribble. A socket's time-out begins anew at each byte."""
-        now = time.monotonic()
+        begun = time.monotonic() - self.request_s
         with self._lock:
-            late = [request for request, end in self._connections.items() if end is not None and end < now]
+            late = [request for request, since in self._connections.items() if since is not None and since < begun]
         for request in late:
             _cut(request)
 

@@ -81,13 +81,14 @@ class ViewState:
             self._touch(history=True)
 
     def feedback(self, command_id: str, stage: str, partial: str, elapsed_s: float) -> None:
-        """A command from here goes on."""
+        """A command from here goes on, or did: this may come after the answer."""
         with self._changed:
             record = self._records.get(command_id)
-            if record is not None and record.status == RUNNING:
+            if record is not None:
                 record.stage(stage, elapsed_s)
-                record.partial = partial or record.partial
-                self._touch()
+                if record.status == RUNNING:
+                    record.partial = partial or record.partial
+                self._touch(history=record.status != RUNNING)
 
     def answer(self, msg: Any, *, latency_s: float, age_s: float = 0.0) -> None:
         """An `Answer` (or any object with its fields). age_s: of its image; the latched one may be from long ago."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from ros_harness import Stack, wait_until
 from scripted_pipeline import ScriptedPipeline
 
 from llavaseg_ros.errors import BundleError, ErrorCode, ServerAway
+from llavaseg_ros.nodes.llavaseg_node import HOUSEKEEPING_PERIOD_S
 from llavaseg_ros.ros.models import Wanted
 from llavaseg_ros.ros.worker import ModelState
 from llavaseg_ros.srv import SetModel
@@ -114,6 +116,26 @@ def test_by_the_parameter(shelf: tuple[Shelf, Stack]) -> None:
     assert stack.node.set_parameters([Parameter("model", value="huge")])[0].successful
     wait_until(lambda: parameter(stack, "model") == "large", what="the parameter to be put back")
     assert stack.node.worker.state is ModelState.READY
+
+
+def test_a_model_and_its_device_are_one_wish(shelf: tuple[Shelf, Stack], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node looks at its parameters now and then: not between the two that the service sets."""
+    models, stack = shelf
+    models.release.set()
+    set_all = stack.node.set_parameters
+
+    def slowly(values: list[Parameter]) -> Any:
+        results = []
+        for value in values:
+            results += set_all([value])
+            time.sleep(2 * HOUSEKEEPING_PERIOD_S)
+        return results
+
+    monkeypatch.setattr(stack.node, "set_parameters", slowly)
+    assert set_model(stack, "large", "cpu").success
+    time.sleep(2 * HOUSEKEEPING_PERIOD_S)
+    assert models.calls[1:] == [("large", "cpu")] and not stack.node.worker.swapping
+    assert (parameter(stack, "model"), parameter(stack, "device")) == ("large", "cpu")
 
 
 def test_nothing_is_exchanged_in_a_node_that_is_not_active(make_stack: Any) -> None:

@@ -82,11 +82,31 @@ def test_stages_follow_the_feedback() -> None:
         ("SEGMENTING", 1.5, None),
     ]
     state.answer(answer("a"), latency_s=2.0)
-    state.feedback("a", "LIFTING", "late", 2.5)  # overtaken by the answer
     record = state.snapshot()["record"]
     assert [(s["name"], s["until_s"]) for s in record["stages"]][-1] == ("SEGMENTING", 2.0)
     assert record["partial"] == ""
     state.feedback("nobody", "QUEUED", "", 0.0)
+
+
+def test_stages_that_are_overtaken_have_their_place() -> None:
+    """Feedback and answer come on topics of their own, and an executor has several threads."""
+    state = ViewState("/llavaseg")
+    state.begin("a", "the mug", "page")
+    assert state.snapshot()["record"]["stages"] == []
+    state.feedback("a", "REASONING", "I see", 0.9)
+    state.feedback("a", "QUEUED", "", 0.0)
+    state.feedback("a", "REASONING", "I", 0.5)
+    state.answer(answer("a"), latency_s=2.0)
+    seen = state.history_version
+    state.feedback("a", "SEGMENTING", "late", 1.5)
+    assert state.history_version > seen
+    record = state.snapshot()["record"]
+    assert [(s["name"], s["since_s"], s["until_s"]) for s in record["stages"]] == [
+        ("QUEUED", 0.0, 0.5),
+        ("REASONING", 0.5, 1.5),
+        ("SEGMENTING", 1.5, 2.0),
+    ]
+    assert (record["status"], record["partial"]) == ("done", "")
 
 
 def test_partial_answers_of_a_command_by_topic() -> None:
