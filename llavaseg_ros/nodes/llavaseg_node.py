@@ -143,6 +143,7 @@ class LLaVASegNode(LifecycleNode):
         """Start to load and warm the model in the worker, unless it is loaded already; return at once."""
         settings = Settings.of(self)
         self._asked = settings.wanted()
+        self.worker.open_line()
         self._models.activate(self._asked, warm=settings.warm_up)
         self.following.open()
         self.monitor.start_watch()
@@ -155,7 +156,7 @@ class LLaVASegNode(LifecycleNode):
         """End every command; the model stays loaded."""
         self._state = "inactive"
         self.following.close()
-        self.worker.abandon_all(Preempted("the node was deactivated"))
+        self.worker.close_line(Preempted("the node was deactivated"))
         self._settle()
         with self._outputs.whole:
             return super().on_deactivate(state)
@@ -172,6 +173,7 @@ class LLaVASegNode(LifecycleNode):
         self._state = "finalized"
         self.worker.stop()
         self._settle()
+        self._outputs.hand_over()
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
@@ -184,6 +186,7 @@ class LLaVASegNode(LifecycleNode):
         self._state = "finalized"
         came_back = self.worker.stop()
         self._settle()
+        self._outputs.hand_over()
         return came_back
 
     def _settle(self) -> None:

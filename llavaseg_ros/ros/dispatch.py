@@ -55,8 +55,6 @@ class Dispatcher:
         self._worker, self._runner, self._outputs = worker, runner, outputs
         self._limits, self._state, self._note, self._following = limits, state, note, following
         self._goals: dict[bytes, Job] = {}
-        self._stopping = threading.Lock()
-        self._stopped_at = -math.inf  # when the newest stop came; monotonic, s
         self._open: set[int] = set()
         self._closed = threading.Condition()
 
@@ -80,10 +78,9 @@ class Dispatcher:
     def on_stop(self, why: str = "a message came on `stop`", arrived: float | None = None) -> None:
         """A message on `stop`: every command ends at once, with its answer, and nothing is followed any more. So does
         what came before it and is taken up later: a stop overtakes commands, which have a queue."""
-        with self._stopping:  # stops come on a topic, as commands and as goals, each on a thread of its own
-            self._stopped_at = max(self._stopped_at, time.monotonic() if arrived is None else arrived)
+        came = time.monotonic() if arrived is None else arrived
         self._following.forget()
-        self._worker.abandon_all(Preempted(f"stopped: {why}"))
+        self._worker.abandon_all(Preempted(f"stopped: {why}"), came_before=came)
 
     def on_goal(self, server: DeferredActionServer, handle: Any, arrived: float) -> None:
         """A goal that was accepted. Its command id is the goal's id in hex."""
@@ -206,15 +203,6 @@ class Dispatcher:
             if only_stops(text):  # no model would understand it as anything but a thing to look for
                 self.on_stop(f"the command was {text!r}", arrived)
                 raise Preempted(f"stopped: {text!r} ends every command and names no target")
-            self._check_not_stopped(arrived)
-            self._worker.submit(job)
-            # Since the looks above: whoever ended all jobs has not seen this one.
-            self._check_not_stopped(arrived)
-            if self._state() != "active":
-                raise Preempted(f"the node is not active any more ({self._state()})")
+            self._worker.submit(job, arrived)
         except LLaVASegError as error:
             job.end(None, error)
-
-    def _check_not_stopped(self, arrived: float) -> None:
-        if arrived <= self._stopped_at:
-            raise Preempted("stopped: a stop came after this command")

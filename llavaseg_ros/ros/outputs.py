@@ -27,6 +27,8 @@ from llavaseg_ros.types import Result
 # for. They have it within a millisecond, on a busy machine within some.
 ACKNOWLEDGE_S = 0.1
 IMPATIENT_S = 5.0
+# The same at the node's end.
+HAND_OVER_S = 1.0
 
 TOPICS: dict[str, type[Any]] = {
     "mask": Image,
@@ -78,14 +80,15 @@ class Outputs:
         """Wait until the subscribers have the last answer: the topic keeps one, and the next would take its place
         before a busy one has it. Not for long, and not again and again for one that hangs."""
         now = time.monotonic()
-        if now < self._patient_from:
-            return
-        # Asked again and again: rclpy's own wait would hold the interpreter's lock, and with it every thread.
-        while not publisher.wait_for_all_acked(Duration(seconds=0)):
-            if time.monotonic() - now > ACKNOWLEDGE_S:
-                self._patient_from = now + IMPATIENT_S
-                return
-            time.sleep(0.001)
+        if now >= self._patient_from and not _has_arrived(publisher, ACKNOWLEDGE_S):
+            self._patient_from = now + IMPATIENT_S
+
+    def hand_over(self) -> None:
+        """Before the node leaves: wait until the subscribers have the last answer. A publisher takes it along."""
+        with self.whole:
+            publisher = self._publishers.get("answer")
+            if publisher is not None and not _has_arrived(publisher, HAND_OVER_S):
+                self._node.get_logger().warning("somebody who subscribes to ~/answer has not taken the last one")
 
     def publish(self, outcome: Outcome, *, masks: bool = True) -> None:
         """Masks and points first, then the answer, so that whoever waits for the answer has the others already."""
@@ -133,3 +136,14 @@ class Outputs:
         with self.whole:
             publisher.publish(rgb_to_image(picture, masks.header))
         return True
+
+
+def _has_arrived(publisher: Any, timeout_s: float) -> bool:
+    """Every subscriber has what was published."""
+    end = time.monotonic() + timeout_s
+    # Asked again and again: rclpy's own wait would hold the interpreter's lock, and with it every thread.
+    while not publisher.wait_for_all_acked(Duration(seconds=0)):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.001)
+    return True

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from enum import Enum
 
+from llavaseg_ros.errors import ModelNotReady
 from llavaseg_ros.ros.jobs import Busy, Job, Preempted
 
 REPLACED = "a newer command replaced this one (queue.policy is replace)"
@@ -21,23 +23,33 @@ class Policy(str, Enum):
 
 
 class Line:
-    """First come, first served. policy, depth: as the parameters queue.policy and queue.depth."""
+    """First come, first served. policy, depth: as the parameters queue.policy and queue.depth. closed: takes nobody.
+    stopped_at: when the newest stop came (monotonic, s); takes nobody who came before it.
+    """
 
     def __init__(self) -> None:
         self.policy = Policy.REPLACE
         self.depth = 8
+        self.closed = False
+        self.stopped_at = -math.inf
         self._jobs: deque[Job] = deque()
 
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def put(self, job: Job, running: Job | None) -> list[Job]:
+    def put(self, job: Job, running: Job | None, arrived: float = math.inf) -> list[Job]:
         """Put a job at the end. running: the one that the model works on; it is told to stop when it is replaced.
+        arrived: when the job's command came (monotonic, s).
 
         One that has ended keeps nobody out: whoever has its answer may send the next command at once, though the
         model's thread is still at the end of it.
-        Returns those that lost their place, for the caller to end. Raises Busy when the job is not taken.
+        Returns those that lost their place, for the caller to end. Raises ModelNotReady, Preempted or Busy when the
+        job is not taken.
         """
+        if self.closed:
+            raise ModelNotReady("the node is not active any more")
+        if arrived <= self.stopped_at:
+            raise Preempted("stopped: a stop came after this command")
         if self.policy is Policy.REJECT and (self._jobs or (running is not None and not running.ended)):
             raise Busy("the model is busy with another command (queue.policy is reject)")
         if self.policy is Policy.QUEUE and len(self._jobs) >= self.depth:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import sys
 import threading
 import time
@@ -150,11 +151,12 @@ class ModelWorker:
             self._wake.notify_all()
         self.abandon_all(Preempted("the model was unloaded"))
 
-    def submit(self, job: Job) -> None:
-        """Put a job in line under the policy. Raises ModelNotReady or Busy; then the job was not taken, nor ended."""
+    def submit(self, job: Job, arrived: float = math.inf) -> None:
+        """Put a job in line under the policy. arrived: when its command came (monotonic, s). Raises what `Line.put`
+        raises, and ModelNotReady; then the job was not taken, nor ended."""
         with self._wake:
             self._check_ready()
-            replaced = self.line.put(job, self.running)
+            replaced = self.line.put(job, self.running, arrived)
             self._wake.notify_all()
         for old in replaced:
             old.end(None, Preempted(REPLACED))
@@ -167,9 +169,22 @@ class ModelWorker:
         if waiting:
             job.end(None, reason)
 
-    def abandon_all(self, reason: LLaVASegError) -> None:
-        """End every job at once. The model's thread notices later and throws its work away."""
+    def open_line(self) -> None:
+        """Take jobs, as a new worker does."""
         with self._wake:
+            self.line.closed = False
+
+    def close_line(self, reason: LLaVASegError) -> None:
+        """End every job at once, and take none."""
+        with self._wake:
+            self.line.closed = True
+        self.abandon_all(reason)
+
+    def abandon_all(self, reason: LLaVASegError, *, came_before: float = -math.inf) -> None:
+        """End every job at once, and refuse those to come whose command came before this time (monotonic, s). The
+        model's thread notices later and throws its work away."""
+        with self._wake:
+            self.line.stopped_at = max(self.line.stopped_at, came_before)
             running = self.running
             # The running one first: it moves the robot on, and each answer that goes out takes a while.
             jobs = ([running] if running is not None else []) + self.line.clear()

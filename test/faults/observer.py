@@ -99,6 +99,17 @@ class Observer:
         for subscription in self.outputs:
             wait_until(lambda s=subscription: s.get_publisher_count() > 0, what=f"our {subscription.topic_name}")
 
+    def wait_disconnected(self) -> None:
+        """Until the outputs that a node had are out of sight: those of the next cycle must not be taken for them."""
+        for subscription in self.outputs:
+            wait_until(lambda s=subscription: s.get_publisher_count() == 0, what=f"no {subscription.topic_name}")
+
+    def wait_mask_of(self, image: Image) -> None:
+        """Until the newest mask is that of this image."""
+        wait_until(
+            lambda: (mask := self.last_mask) is not None and mask.header == image.header, what="the followed frame"
+        )
+
     def finals(self, command: str | None = None) -> list[Answer]:
         """The final answers so far, of the command with this text if one is given."""
         with self._lock:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -84,11 +85,12 @@ class NodeProcess:
             if fields[4:5] == [str(self.process.pid)]:
                 inodes.add(fields[5].rpartition(":")[2])
         beside = re.compile(r"fast(dds|rtps)_[0-9a-f]{16}_el")
-        return {
-            path.with_name(path.name.removesuffix("_el"))
-            for path in SHARED_MEMORY.iterdir()
-            if beside.fullmatch(path.name) and path.exists() and str(path.stat().st_ino) in inodes
-        }
+        found = set()
+        for path in SHARED_MEMORY.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # another process's, and gone meanwhile
+                if beside.fullmatch(path.name) and str(path.stat().st_ino) in inodes:
+                    found.add(path.with_name(path.name.removesuffix("_el")))
+        return found
 
 
 class Room:
@@ -160,6 +162,8 @@ class Room:
         self.send_image()
         self.send(text)
         answer = wait_until(lambda: self.finals(text), what="the answer")[0]
+        # The topic keeps one answer: the next must not take its place before the observer has it.
+        wait_until(lambda: self.observer.finals(text), what="the answer at the observer")
         assert answer.found and answer.error_code == ErrorCode.NONE, f"{answer.error_code}: {answer.error_msg}"
         masks = wait_until(lambda: [m for m in self.masks.messages if m.command_id == answer.command_id])[0]
         assert masks.header == answer.header and masks.targets[0].area_px == 20 * 12

@@ -174,7 +174,7 @@ def test_size_changes(make_stack: Any) -> None:
         assert done.error_code == ErrorCode.NONE
         assert (done.masks.targets[0].mask.height, done.masks.targets[0].mask.width) == (height, width)
         image = stack.send_image(picture(width, height))
-        wait_until(lambda sent=image.header: stack.observer.last_mask.header == sent, what="the followed frame")
+        stack.observer.wait_mask_of(image)
 
 
 @fault(

@@ -115,6 +115,7 @@ def test_clock_pauses(simulation: Any) -> None:
     header = image(stack, 100)
     assert code(stack)[0] == ErrorCode.TIMEOUT
     stack.pipeline.tokens = 1
+    stack.node.set_parameters([stack.parameter("timeout_s", 60.0)])
     result = stack.do("take the mug").result
     assert result.error_code == ErrorCode.NONE and result.masks.header == header
     count = len(stack.observer.diagnostics)
@@ -133,8 +134,8 @@ def test_wall_clocks_differ(make_stack: Any) -> None:
         stack.send_image(age_s=age_s)
         error, text = code(stack)
         assert error == ErrorCode.STALE_IMAGE and words in text and "3" in text
-    stack.send_image()
     begun = time.monotonic()
+    stack.send_image()
     error, text = code(stack)
     assert error == ErrorCode.NONE or time.monotonic() - begun > 4.0, text  # a machine that stood still
 
@@ -147,12 +148,13 @@ def test_wall_clocks_differ(make_stack: Any) -> None:
 )
 def test_results_are_forgotten_while_time_stands_still(simulation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(actions, "RESULT_TIMEOUT_S", 1)
-    stack = simulation()
+    most: list[int] = []
+    stack = simulation(ScriptedPipeline(on_segment=lambda *_: most.append(len(kept))))
+    kept = stack.node._action._goal_handles
     clock(stack, 5000)
     image(stack, 5000)
     for _ in range(3):
         assert code(stack)[0] == ErrorCode.NONE
+    assert max(most) >= 1
     clock(stack, 100)
-    kept = stack.node._action._goal_handles
-    assert kept
     wait_until(lambda: not kept, what="the results to be forgotten")

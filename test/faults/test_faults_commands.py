@@ -170,16 +170,25 @@ def test_stop_behind_a_flood(make_stack: Any) -> None:
         reached.set()
         assert go_on.wait(120)
 
-    stack = make_stack(ScriptedPipeline(on_image=hold), queue__policy="queue", queue__depth=100)
+    def late(*arguments: Any) -> None:
+        """The node is busy: it takes up some of them before the stop, and most behind it."""
+        time.sleep(0.005)
+        submit(*arguments)
+
+    stack = make_stack(ScriptedPipeline(on_image=hold), queue__policy="queue", queue__depth=1000)
+    submit = stack.node.worker.submit
     stack.send_image()
     commands, stops = stack.publisher(Command, "command"), stack.publisher(Empty, "stop", subscribers=1)
-    for number in range(200):
+    commands.publish(Command(text="take mug 0"))
+    assert reached.wait(60)
+    stack.node.worker.submit = late
+    for number in range(1, 200):
         commands.publish(Command(text=f"take mug {number}"))
     stops.publish(Empty())
     answers = answered(stack, 200)
     go_on.set()
     stack.pipeline.on_image = None
-    assert reached.is_set() and {answer.error_code for answer in answers} == {ErrorCode.PREEMPTED}
+    assert {answer.error_code for answer in answers} == {ErrorCode.PREEMPTED}
     wait_until(lambda: len(stack.final_answers()) == 200, what="the answers at the client, too")
     assert stack.ask("take the mug").error_code == ErrorCode.NONE
     # The one that ran had to come out of the model's hands.

@@ -83,7 +83,7 @@ def test_size_changes(stack: FaultyStack, rgb: np.ndarray) -> None:
     assert ask(stack).answer.found
     for picture in (rgb[::2, ::2], rgb[:, :300], rgb[:37, :53], rgb):
         image = stack.send_image(np.ascontiguousarray(picture))
-        wait_until(lambda sent=image.header: stack.observer.last_mask.header == sent, 60.0, "the followed frame")
+        stack.observer.wait_mask_of(image)
     found_as_ever(stack, rgb)
 
 
@@ -136,7 +136,8 @@ def test_flood(stack: FaultyStack, rgb: np.ndarray) -> None:
     for number in range(200):
         publisher.publish(Command(text=COMMAND, session_id=f"session {number}"))
     wait_until(lambda: len(stack.observer.finals()) == before + 200, LONG_S, "200 answers")
-    assert stack.observer.finals()[-1].error_code in DONE
+    (last,) = (answer for answer in stack.observer.finals() if answer.session_id == "session 199")
+    assert last.error_code in DONE
     found_as_ever(stack, rgb)
 
 

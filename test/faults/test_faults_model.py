@@ -234,7 +234,6 @@ class EndlessMLLM(TalkativeMLLM):
         said = "so"
         while self.endless:
             if should_cancel is not None and should_cancel():
-                self.endless = False
                 raise Cancelled("cancelled")
             said = said[-1000:] + " so"
             if on_token is not None:
@@ -249,10 +248,12 @@ class EndlessMLLM(TalkativeMLLM):
     planner="TIMEOUT, no mask; the next command works",
 )
 def test_endless_text(make_stack: Any) -> None:
-    stack = make_stack(real_pipeline(EndlessMLLM()), timeout_s=0.5)
+    mllm = EndlessMLLM()
+    stack = make_stack(real_pipeline(mllm), timeout_s=0.5)
     stack.send_image()
     result = stack.do("I am thirsty").result
     assert result.error_code == ErrorCode.TIMEOUT and not result.masks.targets
+    mllm.endless = False  # the command may have ended before it was the model's turn
     stack.node.set_parameters([stack.parameter("timeout_s", 60.0)])
     works(stack)
 

@@ -205,5 +205,5 @@ def is_running(pid: int) -> bool:
     """The process is there, and no zombie that nobody has waited for."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except OSError:  # gone, perhaps while it was read
         return False

@@ -324,7 +324,7 @@ def test_holds_the_interpreter(room: Room) -> None:
     planner="every command has had its answer",
 )
 def test_ends_while_a_thread_hangs(room: Room) -> None:
-    room.start(**{"watchdog.stage_timeout_s": 4.0})
+    room.start(**{"watchdog.stage_timeout_s": 10.0})
     room.ready()
     room.send_image()
     room.send("hang")

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import numpy as np
@@ -63,14 +62,7 @@ class Rgbd:
         if topic not in self._publishers:
             qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
             self._publishers[topic] = self.stack.client.create_publisher(type(msg), topic, qos)
-        publisher, before = self._publishers[topic], store.count
-
-        def arrived() -> bool:
-            publisher.publish(msg)
-            time.sleep(0.02)
-            return store.count > before
-
-        wait_until(arrived, what=topic)
+        self.stack.deliver(self._publishers[topic], msg, store)
         return msg
 
     def calibrate(self) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
@@ -30,12 +29,15 @@ from std_msgs.msg import Header
 from llavaseg_ros.action import Segment
 from llavaseg_ros.msg import Answer, Command, TargetMaskArray
 from llavaseg_ros.nodes.llavaseg_node import LLaVASegNode
+from llavaseg_ros.ros.actions import ThreadedActionClient
 from llavaseg_ros.ros.convert import rgb_to_image
 from llavaseg_ros.ros.process import make_room_for_callbacks
 from llavaseg_ros.ros.worker import ModelState
 
 # Long, because CI machines are slow; only a failing test waits that long, and mutation testing, where most fail, less.
 WAIT_S = float(os.environ.get("LLAVASEG_TEST_WAIT_S", "60"))
+# Within a Stack nothing is lost on the way; a copy that is sent too early is a frame more, and tests count frames.
+AGAIN_S = 10.0
 
 _numbers = itertools.count(1)
 # Runs of the suite side by side must not hear each other; Fast DDS leaves this range to users.
@@ -120,6 +122,7 @@ class Stack:
         values = {
             "warm_up": False,
             "sync.max_image_age_s": 600.0,
+            "diagnostics.no_image_warning_s": 0.0,
             **{name.replace("__", "."): value for name, value in overrides.items()},
         }
         cli = ["--ros-args", *itertools.chain.from_iterable(("-r", rule) for rule in remap)] if remap else None
@@ -133,7 +136,10 @@ class Stack:
         )
         self.client = Node("client", namespace=self.namespace, context=self.context, use_global_arguments=False)
         # Before the executor spins: rclpy hands an action client to it before the client is complete.
-        self._action: Any = ActionClient(self.client, Segment, "llavaseg/segment")
+        # With room for feedback that the executor is late for.
+        self._action: Any = ThreadedActionClient(
+            self.client, Segment, "llavaseg/segment", feedback_sub_qos_profile=QoSProfile(depth=2000)
+        )
         self._executors = [MultiThreadedExecutor(4, context=self.context) for _ in range(2)]
         for executor, node in zip(self._executors, (self.node, self.client), strict=True):
             executor.add_node(node)
@@ -174,17 +180,20 @@ class Stack:
         if self._camera is None:
             qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
             self._camera = self.client.create_publisher(type(msg), topic, qos)
-        wait_until(lambda: self._camera.get_subscription_count() > 0, what=f"the node's subscription of {topic}")
-        store = self.node.inputs.images
-        before = store.count
-        end = time.monotonic() + WAIT_S
-        while store.count == before:
-            assert time.monotonic() < end, "the node never got the image"
-            self._camera.publish(msg)
-            seen = time.monotonic() + 0.5
-            while store.count == before and time.monotonic() < seen:
-                time.sleep(0.002)
+        self.deliver(self._camera, msg, self.node.inputs.images)
         return msg
+
+    def deliver(self, publisher: Any, msg: Any, store: Any) -> None:
+        """Publish, and wait until a store of the node has one message more."""
+        topic = publisher.topic_name
+        wait_until(publisher.get_subscription_count, what=f"the node's subscription of {topic}")
+        before, end = store.count, time.monotonic() + WAIT_S
+        while store.count == before:
+            assert time.monotonic() < end, f"the node never got what was sent on {topic}"
+            publisher.publish(msg)
+            again = time.monotonic() + AGAIN_S
+            while store.count == before and time.monotonic() < again:
+                time.sleep(0.002)
 
     # --- commands ---
 
@@ -207,7 +216,7 @@ class Stack:
         return self.final_answers()[before]
 
     @property
-    def action(self) -> ActionClient:
+    def action(self) -> ThreadedActionClient:
         """A connected client of `~/segment`."""
         assert self._action.wait_for_server(WAIT_S)
         return self._action
@@ -226,8 +235,15 @@ class Stack:
         return self.resolve(handle.get_result_async(), timeout_s)
 
     def do(self, text: str, **fields: Any) -> Any:
-        """Send a goal and wait for its (status, result)."""
-        return self.result(self.send_goal(text, **fields))
+        """Send a goal and wait for its (status, result), and for its answer: it is on a topic of its own, and must not
+        be taken for that of a later command.
+        """
+        handle = self.send_goal(text, **fields)
+        done = self.result(handle)
+        if self.node._state == "active":  # else the publishers are silent
+            command_id = bytes(handle.goal_id.uuid).hex()
+            wait_until(lambda: any(a.command_id == command_id for a in self.final_answers()), what="the goal's answer")
+        return done
 
     def resolve(self, future: Any, timeout_s: float | None = None) -> Any:
         """The result of a future that the client's executor completes."""

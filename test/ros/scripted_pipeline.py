@@ -47,6 +47,17 @@ class CountingLoader:
         return self.pipeline
 
 
+class Gate:
+    """An `on_segment` that holds the model until `open` is set. reached: set once the model is there."""
+
+    def __init__(self) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+
+    def __call__(self, command: str, rgb: np.ndarray) -> None:
+        self.reached.set()
+        assert self.open.wait(120.0), "nobody opened the gate"
+
+
 @dataclass
 class ScriptedPipeline:
     """The methods of `LLaVASeg`, with a script.

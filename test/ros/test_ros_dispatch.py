@@ -270,14 +270,14 @@ def test_a_node_that_is_not_active_refuses_by_its_state(room: Room) -> None:
 
 
 def test_a_node_that_is_deactivated_while_a_command_is_taken(room: Room) -> None:
-    states = iter(["active", "inactive", "inactive"])
-    room.dispatcher._state = lambda: next(states)  # type: ignore[method-assign]
-    hold = Hold()
-    room.work = hold
+    def look() -> str:
+        room.worker.close_line(Preempted("deactivated"))  # right after the look
+        return "active"
+
+    room.dispatcher._state = look  # type: ignore[method-assign]
     room.dispatcher.on_text("the mug")
     ((_, _, error),) = room.wait()
-    assert isinstance(error, Preempted) and "not active any more (inactive)" in str(error)
-    hold.released.set()
+    assert error.code == ErrorCode.MODEL_NOT_READY and "not active any more" in str(error) and not room.jobs
 
 
 def test_a_stop_ends_all_and_forgets_what_is_followed(room: Room) -> None:
@@ -292,13 +292,15 @@ def test_a_stop_ends_all_and_forgets_what_is_followed(room: Room) -> None:
     assert handle.ends[0][1:] == (False, False)
 
 
-@pytest.mark.parametrize(("waited_s", "counted_s"), [(2.0, 2.0), (0.0, 0.0), (-5.0, 0.0), (4000.0, 0.0), (None, 0.0)])
+@pytest.mark.parametrize(("waited_s", "counted_s"), [(2.0, 2.0), (0.0, 0.0), (-500.0, 0.0), (4000.0, 0.0), (None, 0.0)])
 def test_when_a_message_came(waited_s: float | None, counted_s: float) -> None:
     """Not where the middleware is silent, or the clock was set."""
-    info = {} if waited_s is None else {"received_timestamp": time.time_ns() - round(waited_s * 1e9)}
     before = time.monotonic()
+    info = {} if waited_s is None else {"received_timestamp": time.time_ns() - round(waited_s * 1e9)}
     came = arrival(info)
-    assert before - counted_s - 0.01 <= came <= time.monotonic() - counted_s + 0.01
+    after = time.monotonic()
+    # Delayed between its two clocks, it takes a message for older by as much, but never for newer.
+    assert before - counted_s - (after - before) - 0.01 <= came <= after - counted_s + 0.01
 
 
 def test_what_came_before_a_stop_ends_though_it_is_taken_up_later(room: Room) -> None:
@@ -394,7 +396,7 @@ def test_a_goal_is_canceled_by_its_client_and_no_other(room: Room) -> None:
     assert len(first.ends) == len(second.ends) == 1
 
 
-@pytest.mark.parametrize("timeout, expected", [(Duration(sec=2, nanosec=500_000_000), 2.5), (Duration(), 30.0)])
+@pytest.mark.parametrize("timeout, expected", [(Duration(sec=500, nanosec=500_000_000), 500.5), (Duration(), 30.0)])
 def test_a_goal_may_bring_its_own_time(room: Room, timeout: Duration, expected: float) -> None:
     goal(room, timeout=timeout)
     room.wait()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llavaseg_ros.errors import LLaVASegError, OutOfMemory
+from llavaseg_ros.errors import LLaVASegError, ModelNotReady, OutOfMemory
 from llavaseg_ros.ros.jobs import Busy, ClientCancel, Job, Preempted
 from llavaseg_ros.ros.lane import LOADING
 from llavaseg_ros.ros.overruns import MAX_OVERRUNS, Overruns
@@ -71,6 +71,24 @@ def test_one_that_has_ended_keeps_nobody_out() -> None:
     made.put(new, works)
     with pytest.raises(Busy):  # but one that waits does
         made.put(job(), works)
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+def test_a_closed_line_and_what_came_before_a_stop(policy: Policy) -> None:
+    made, _ = line(policy)
+    assert not made.closed and made.put(job(), None, -1e9) == [] and len(made.clear()) == 1
+    made.stopped_at = 100.0
+    for arrived in (99.0, 100.0):
+        with pytest.raises(Preempted, match="a stop came after this command"):
+            made.put(job(), None, arrived)
+    running, new = job(), job()
+    running.end("value", None)
+    assert made.put(new, running, 100.1) == [] and made.clear() == [new]
+    assert made.put(new, None) == [] and made.clear() == [new]  # one that tells no time came after it
+    made.closed, works = True, job()
+    with pytest.raises(ModelNotReady, match="not active any more"):
+        made.put(job(), works, 200.0)
+    assert works.reason is None and len(made) == 0
 
 
 def test_queue_takes_as_many_as_it_is_deep() -> None:
