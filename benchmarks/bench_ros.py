@@ -33,7 +33,6 @@ import cv2
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -45,6 +44,7 @@ from llavaseg_ros.action import Segment
 from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.msg import Answer, Command
 from llavaseg_ros.nodes.llavaseg_node import EXECUTOR_THREADS, LLaVASegNode
+from llavaseg_ros.ros.actions import ThreadedActionClient
 from llavaseg_ros.ros.cdr import read_stamp_ns
 from llavaseg_ros.ros.convert import rgb_to_image
 from llavaseg_ros.ros.process import make_room_for_callbacks, use_camera_profile
@@ -235,7 +235,7 @@ class Client(Node):
 
     def __init__(self) -> None:
         super().__init__("client", namespace=NAMESPACE)
-        self.action: Any = ActionClient(self, Segment, "llavaseg/segment")
+        self.action: Any = ThreadedActionClient(self, Segment, "llavaseg/segment")
         self.values: dict[str, str] = {}
         self.create_subscription(DiagnosticArray, "/diagnostics", self._keep, 10)
 

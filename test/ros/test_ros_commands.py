@@ -70,18 +70,18 @@ def test_plain_text_round_trip(make_stack: Any) -> None:
 
 
 def test_action_round_trip(make_stack: Any) -> None:
-    # rclpy's client drops feedback that arrives after the result, hence the pause after the last stage.
-    stack = make_stack(ScriptedPipeline(token_s=0.05))
+    stack = make_stack()
     image = stack.send_image()
     feedback: list[Any] = []
     handle = stack.send_goal("take the mug", feedback.append)
+    # Before the result is asked for: rclpy's client drops feedback once it has it.
+    wait_until(lambda: feedback and feedback[-1].state == "SEGMENTING", what="the last feedback")
     done = stack.result(handle)
     result = done.result
     assert done.status == GoalStatus.STATUS_SUCCEEDED and result.error_code == ErrorCode.NONE
     assert result.masks.header == image.header and result.masks.targets[0].area_px == 240
     assert stack.answers.wait()[0] == result.answer
     assert result.answer.command_id == bytes(handle.goal_id.uuid).hex()
-    wait_until(lambda: feedback and feedback[-1].state == "SEGMENTING", what="the last feedback")
     states = [message.state for message in feedback]
     runs = [state for i, state in enumerate(states) if i == 0 or states[i - 1] != state]
     assert runs == ["QUEUED", "ENCODING", "REASONING", "SEGMENTING"]
@@ -158,7 +158,7 @@ def test_no_image(make_stack: Any) -> None:
 
 
 def test_command_waits_for_the_first_image(make_stack: Any) -> None:
-    stack = make_stack(sync__wait_for_image_s=10.0)
+    stack = make_stack(sync__wait_for_image_s=60.0, timeout_s=600.0)
     handle = stack.send_goal("take the mug")
     time.sleep(0.2)
     image = stack.send_image()
@@ -166,9 +166,9 @@ def test_command_waits_for_the_first_image(make_stack: Any) -> None:
     assert result.error_code == ErrorCode.NONE and result.masks.header == image.header
 
 
-@pytest.mark.parametrize("age_s, word", [(50.0, "old"), (-300.0, "future")])
+@pytest.mark.parametrize("age_s, word", [(2000.0, "old"), (-300.0, "future")])
 def test_stale_image(make_stack: Any, age_s: float, word: str) -> None:
-    stack = make_stack(sync__wait_for_image_s=0.05, sync__max_image_age_s=20.0)
+    stack = make_stack(sync__wait_for_image_s=0.05, sync__max_image_age_s=600.0)
     stack.send_image(age_s=age_s)
     result = stack.do("take the mug").result
     assert result.error_code == ErrorCode.STALE_IMAGE and word in result.error_msg

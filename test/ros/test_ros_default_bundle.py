@@ -29,8 +29,8 @@ DONE = (ErrorCode.NONE, ErrorCode.NOT_FOUND, ErrorCode.EMPTY_MASK)
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """The node as it ships, on the CPU."""
-    stack = Stack(None, loader=load_pipeline, device="cpu", timeout_s=600.0)
+    """The node as it ships, on the CPU. Without a watchdog: there is no warm-up to tell it how slow the machine is."""
+    stack = Stack(None, loader=load_pipeline, device="cpu", timeout_s=600.0, watchdog__stage_timeout_s=0.0)
     try:
         yield stack.wait_ready(timeout_s=280.0)
     finally:
@@ -48,7 +48,10 @@ def test_commands_on_one_frame(stack: Stack, rgb: np.ndarray) -> None:
     encodings = stack.node._runner.encodings
     feedback: list[Any] = []
     for number, text in enumerate(("Hand me the red mug.", "How many objects are on the table?")):
+        feedback.clear()
         handle = stack.send_goal(text, feedback.append)
+        # Before the result is asked for: rclpy's client drops feedback once it has it. Of many it keeps the last ten.
+        wait_until(lambda: any(m.state == "REASONING" and len(m.partial_text) > 5 for m in list(feedback)), 280.0)
         done = stack.result(handle, timeout_s=280.0)
         answer = done.result.answer
         assert done.status == GoalStatus.STATUS_SUCCEEDED, done.result.error_msg
@@ -58,15 +61,25 @@ def test_commands_on_one_frame(stack: Stack, rgb: np.ndarray) -> None:
         assert mask.header == image.header and (mask.height, mask.width) == rgb.shape[:2]
         assert bool(np.frombuffer(mask.data, np.uint8).any()) == answer.found == bool(done.result.masks.targets)
     assert stack.node._runner.encodings == encodings + 1
-    assert {"QUEUED", "ENCODING", "REASONING"} <= {message.state for message in feedback}
-    assert max(len(message.partial_text) for message in feedback) > 5
 
 
-def test_cancel_while_reasoning(stack: Stack, rgb: np.ndarray) -> None:
+def test_cancel_while_reasoning(stack: Stack, rgb: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = stack.node.worker._model
+    segment = model.segment
+
+    def held(command: str, *, on_progress: Any, should_cancel: Any, **options: Any) -> Any:
+        def report(stage: Any, text: str) -> None:
+            on_progress(stage, text)
+            if text:  # the model would be done before the cancel comes
+                wait_until(should_cancel, what="the cancel")
+
+        return segment(command, on_progress=report, should_cancel=should_cancel, **options)
+
+    monkeypatch.setattr(model, "segment", held)
     image = rgb_to_image(np.ascontiguousarray(rgb[:, ::-1]), stack.header())
     feedback: list[Any] = []
     handle = stack.send_goal("Hand me something to drink from.", feedback.append, use_image=True, image=image)
-    wait_until(lambda: any(message.partial_text for message in feedback), 280.0, "the first token")
+    wait_until(lambda: any(message.partial_text for message in list(feedback)), 280.0, "the first token")
     stack.resolve(handle.cancel_goal_async())
     done = stack.result(handle, timeout_s=280.0)
     assert done.status == GoalStatus.STATUS_CANCELED and done.result.error_code == ErrorCode.PREEMPTED

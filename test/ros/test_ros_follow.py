@@ -236,11 +236,15 @@ def test_drops_what_it_cannot_keep_up_with(following: Any) -> None:
     diagnostics = stack.record(DiagnosticArray, "/diagnostics", QoSProfile(depth=10))
     before = stack.node.inputs.images.count
     with camera(stack) as sent:
-        wait_until(lambda: len(stack.pipeline.followed) >= 12)
+        wait_until(lambda: len(stack.pipeline.followed) >= 12 and stack.node.following.dropped, what="a drop")
     wait_until(lambda: stack.node.following._served == stack.node.inputs.images.newest.number)
     wait_until(lambda: not stack.node.following.ready())
-    came = stack.node.inputs.images.count - before
-    wait_until(lambda: stack.node.following.followed + stack.node.following.dropped == came, what="the counts")
+
+    def all_counted() -> bool:
+        following, came = stack.node.following, stack.node.inputs.images.count - before
+        return following.followed + following.dropped == came
+
+    wait_until(all_counted, what="the counts")
     assert stack.node.following.dropped > 0
     stamps = [stamp(masks) for masks in stack.masks.messages]
     assert stamps == sorted(stamps) and len(set(stamps)) == len(stamps)
@@ -258,9 +262,9 @@ def test_drops_what_it_cannot_keep_up_with(following: Any) -> None:
 
 
 def test_never_on_a_stale_image(following: Any) -> None:
-    stack = following(sync__max_image_age_s=5.0)
+    stack = following(sync__max_image_age_s=600.0)
     stack.node.inputs.images.clear()  # older stamps count as the newest from here on
-    stack.send_image(moved(1), age_s=20.0)
+    stack.send_image(moved(1), age_s=2000.0)
     wait_until(lambda: stack.node.following._served == stack.node.inputs.images.count, what="a look at the frame")
     _, masks, _ = next_mask(stack, moved(2))
     assert len(stack.pipeline.followed) == 1 and masks.targets
@@ -271,7 +275,8 @@ def test_deactivate_ends_it(following: Any) -> None:
     with camera(stack):
         stack.masks.wait(4)
         assert stack.change_state(Transition.TRANSITION_DEACTIVATE)
-        time.sleep(0.1)  # what was on the wire
+        sent = 1 + stack.node.following.followed  # the command's own, too
+        wait_until(lambda: len(stack.masks.messages) == len(stack.mask.messages) == sent, what="what was on the wire")
         before = len(stack.masks.messages), len(stack.mask.messages)
         count = stack.node.inputs.images.count
         wait_until(lambda: stack.node.inputs.images.count > count + 10)

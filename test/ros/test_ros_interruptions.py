@@ -16,7 +16,7 @@ from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.node import Node
 from ros_harness import wait_until
-from scripted_pipeline import ScriptedPipeline
+from scripted_pipeline import Gate, ScriptedPipeline
 from std_msgs.msg import Empty
 
 from llavaseg_ros.action import Segment
@@ -99,11 +99,13 @@ def test_topic_command_replaces_a_goal(make_stack: Any) -> None:
 
 
 def test_bad_command_replaces_nothing(make_stack: Any) -> None:
-    stack = make_stack(ScriptedPipeline(tokens=30, token_s=0.01))
+    gate = Gate()
+    stack = make_stack(ScriptedPipeline(on_segment=gate))
     stack.send_image()
     old = stack.send_goal("old")
-    assert stack.pipeline.started.wait(60.0)
+    assert gate.reached.wait(60.0)
     assert stack.ask("").error_code == ErrorCode.BAD_REQUEST
+    gate.open.set()
     assert stack.result(old).result.error_code == ErrorCode.NONE
 
 
@@ -152,9 +154,12 @@ def test_flood_of_commands(make_stack: Any, policy: str) -> None:
 def test_timeout_of_the_goal(make_stack: Any) -> None:
     stack = make_stack(slow())
     stack.send_image()
-    done = stack.do("take the mug", timeout=Duration(nanosec=200_000_000))
+    handle = stack.send_goal("take the mug", timeout=Duration(sec=30))
+    assert stack.pipeline.started.wait(60.0)
+    stack.node.worker.running.created -= 100.0  # its time is over now that it has a frame, and not before
+    done = stack.result(handle)
     assert done.status == GoalStatus.STATUS_ABORTED and done.result.error_code == ErrorCode.TIMEOUT
-    assert "0.2 s" in done.result.error_msg
+    assert "30 s" in done.result.error_msg
     # The command had a frame: whoever comes late must not take an earlier target for this command's.
     assert not stack.masks.wait()[-1].targets
 
@@ -166,19 +171,17 @@ def test_timeout_of_the_parameter(make_stack: Any) -> None:
 
 
 def test_model_that_hangs(make_stack: Any) -> None:
-    release = threading.Event()
-
-    def hang(command: str, rgb: Any) -> None:
-        if command == "hang":
-            release.wait(120.0)
-
-    stack = make_stack(ScriptedPipeline(on_segment=hang), timeout_s=0.3)
+    gate = Gate()
+    stack = make_stack(ScriptedPipeline(on_segment=gate), timeout_s=600.0)
     stack.send_image()
-    done = stack.do("hang")
-    assert done.result.error_code == ErrorCode.TIMEOUT
-    release.set()
+    handle = stack.send_goal("hang", timeout=Duration(sec=30))
+    assert gate.reached.wait(60.0)
+    stack.node.worker.running.created -= 100.0
+    assert stack.result(handle).result.error_code == ErrorCode.TIMEOUT
+    gate.open.set()
     stack.send_image()
     assert stack.do("take the mug").result.error_code == ErrorCode.NONE
+    wait_until(lambda: len(stack.final_answers()) == 2, what="both answers")
     assert [a.command for a in stack.final_answers()] == ["hang", "take the mug"]
 
 

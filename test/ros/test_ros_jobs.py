@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from typing import Any
 
 import pytest
@@ -150,9 +150,11 @@ def test_a_lane_is_a_daemon_with_nothing_in_its_hands() -> None:
     lane.start()
     lane.join(60.0)
     assert seen == [lane] and not lane.alive
-    slow = Lane("slow", lambda lane: time.sleep(0.2))
+    release = threading.Event()
+    slow = Lane("slow", lambda lane: release.wait(60.0))
     slow.start()
     assert slow.alive and slow._thread.daemon and slow._thread.name == "slow"
     slow.join(0.0)
+    release.set()
     slow.join(60.0)
     assert not slow.alive

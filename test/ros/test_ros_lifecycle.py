@@ -51,14 +51,14 @@ def test_deactivate_keeps_the_model_and_cancels(make_stack: Any) -> None:
     result = stack.result(handle).result
     assert result.error_code == ErrorCode.PREEMPTED and "deactivated" in result.error_msg
     assert [answer.error_code for answer in stack.answers.wait()] == [ErrorCode.PREEMPTED]
-    published = len(stack.answers.messages)
     stack.send_command("take the mug")
-    time.sleep(0.3)
-    assert len(stack.answers.messages) == published
+    wait_until(lambda: stack.node.monitor._commands == 2, what="the end of the refused command")
     pipeline.tokens = 1
     assert stack.change_state(Transition.TRANSITION_ACTIVATE)
     stack.send_image()
     assert stack.do("take the mug").result.error_code == ErrorCode.NONE
+    # In their order: had the inactive node answered, it would stand between the two.
+    assert [answer.error_code for answer in stack.answers.messages] == [ErrorCode.PREEMPTED, ErrorCode.NONE]
     assert len(loader.calls) == 1
 
 
@@ -212,5 +212,5 @@ def test_diagnostics(make_stack: Any) -> None:
     wait_until(lambda: any(values_of(stack, m).get("failed commands") == "1" for m in status.messages))
     values = next(v for m in status.messages if (v := values_of(stack, m)).get("failed commands") == "1")
     assert values["lifecycle"] == "active" and values["model state"] == "ready" and values["model name"] == "scripted"
-    assert float(values["image age [s]"]) < 10 and values["images"] == "1"
+    assert float(values["image age [s]"]) < 600 and values["images"] == "1"
     assert "BAD_REQUEST" in values["last error"] and float(values["resident memory [MB]"]) > 10

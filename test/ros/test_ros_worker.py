@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from ros_harness import WAIT_S, wait_until
-from worker_harness import Endings, hang, pass_time, start_long_job, work_until_cancelled
+from worker_harness import Endings, hang, pass_time, start_long_job
 
 from llavaseg_ros.errors import Cancelled, ErrorCode, LLaVASegError, ModelNotReady, OutOfMemory
+from llavaseg_ros.ros import worker as worker_module
 from llavaseg_ros.ros.jobs import Busy, ClientCancel, CommandTimeout, Job, Preempted, as_error
 from llavaseg_ros.ros.lane import LOADING, StageTimeout, WatchLimits
 from llavaseg_ros.ros.waiting import Policy
@@ -113,20 +114,25 @@ def test_first_reason_stays(worker: ModelWorker) -> None:
     assert isinstance(endings.wait(1)["long"], ClientCancel)
 
 
-def test_timeout_polled_waiting_and_hung(worker: ModelWorker) -> None:
+def test_timeout_polled_waiting_and_hung(worker: ModelWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "OVERDUE_GRACE_S", 600.0)
     endings, release = Endings(), threading.Event()
     worker.line.policy = Policy.QUEUE
-    worker.submit(endings.job("polls", work_until_cancelled, timeout_s=0.05))
+    polls = start_long_job(worker, endings, "polls")
+    polls.created -= 1000.0
     assert isinstance(endings.wait(1)["polls"], CommandTimeout)
 
-    hung = endings.job("hung", lambda model, job: release.wait(120.0), timeout_s=0.05)
-    worker.submit(hung)
-    worker.submit(endings.job("waits", timeout_s=0.05))
-    worker.submit(endings.job("after", timeout_s=30.0))
-    time.sleep(0.1)
+    hung = hang(worker, endings, release)
+    waits = endings.job("waits", timeout_s=600.0)
+    worker.submit(waits)
+    worker.submit(endings.job("after", timeout_s=600.0))
+    worker.expire()
+    assert len(endings.list) == 1
+    waits.created -= 1000.0
+    hung.created -= 900.0  # late, but not so late that it is ended over its head
     worker.expire()
     assert [name for name, _, _ in endings.list] == ["polls", "waits"]
-    hung.created -= 10.0
+    hung.created -= 1000.0
     worker.expire()
     assert isinstance(endings.wait(3)["hung"], CommandTimeout) and worker.busy
     release.set()
@@ -290,9 +296,9 @@ def test_a_stage_that_hangs_is_left_behind(worker: ModelWorker) -> None:
     worker.left_behind = lambda: told.append("left behind")
     worker.recover = lambda why: told.append(why) or worker.load(lambda: "new", why=why)
     hang(worker, endings, release)
-    pass_time(worker, 4.0, WatchLimits(stage_s=5.0))
+    pass_time(worker, 4, WatchLimits(stage_s=5.0))
     assert not endings.list and worker.overruns.count == 0
-    pass_time(worker, 2.0, WatchLimits(stage_s=5.0))
+    pass_time(worker, 2, WatchLimits(stage_s=5.0))
     error = endings.wait(1)["hung"]
     assert isinstance(error, StageTimeout) and "QUEUED" in str(error) and error.code is ErrorCode.TIMEOUT
     assert told[0] == "left behind" and "5 s" in told[1]
@@ -307,7 +313,7 @@ def test_a_stage_that_hangs_is_left_behind(worker: ModelWorker) -> None:
 def test_a_stage_without_a_limit_may_take_for_ever(worker: ModelWorker) -> None:
     endings, release = Endings(), threading.Event()
     hang(worker, endings, release)
-    pass_time(worker, 1000.0, WatchLimits(stage_s=0.0, load_s=5.0))
+    pass_time(worker, 1000, WatchLimits(stage_s=0.0, load_s=5.0))
     assert worker.overruns.count == 0
     release.set()
     assert endings.wait(1)["hung"] == "late model"
@@ -339,13 +345,13 @@ def test_polls_are_signs_of_life_until_the_work_is_to_stop(worker: ModelWorker) 
     for _ in range(20):
         polled.clear()
         assert polled.wait(60.0)
-        pass_time(worker, 1.0, WatchLimits(stage_s=5.0))
+        pass_time(worker, 1, WatchLimits(stage_s=5.0))
     assert worker.overruns.count == 0
     worker.cancel(job, ClientCancel("enough"))  # which it does not heed
-    for _ in range(14):
+    for _ in range(7):
         polled.clear()
         assert polled.wait(60.0)
-        pass_time(worker, 0.5, WatchLimits(stage_s=5.0))
+        pass_time(worker, 1, WatchLimits(stage_s=5.0))
     assert isinstance(endings.wait(1)["polls"], ClientCancel) and worker.overruns.count == 1
     release.set()
     wait_until(lambda: worker.overruns.stuck == 0)
@@ -359,7 +365,7 @@ def test_a_command_that_works_ends_a_row_of_overruns() -> None:
         wait_until(lambda: worker.state is ModelState.READY)
         releases.append(threading.Event())
         hang(worker, endings, releases[-1], f"hung {number}")
-        pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
+        pass_time(worker, 6, WatchLimits(stage_s=5.0))
         releases[-1].set()
         wait_until(lambda: worker.overruns.stuck == 0)
         wait_until(lambda: worker.state is ModelState.READY)
@@ -370,7 +376,7 @@ def test_a_command_that_works_ends_a_row_of_overruns() -> None:
         releases.append(threading.Event())
         wait_until(lambda: worker.state is ModelState.READY)
         hang(worker, endings, releases[-1], f"row {number}")
-        pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
+        pass_time(worker, 6, WatchLimits(stage_s=5.0))
         releases[-1].set()
     assert worker.state is ModelState.ERROR and "3 overruns in a row" in worker.error
     wait_until(lambda: worker.overruns.stuck == 0)  # those released last may still be on their way back
@@ -384,7 +390,7 @@ def test_three_threads_that_hang_at_once_are_enough() -> None:
     for number in range(3):
         wait_until(lambda: worker.state is ModelState.READY)
         hang(worker, endings, release, f"hung {number}")
-        pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
+        pass_time(worker, 6, WatchLimits(stage_s=5.0))
         if number < 2:
             wait_until(lambda: worker.state is ModelState.READY)
             worker.submit(endings.job(f"works {number}"))
@@ -403,9 +409,9 @@ def test_a_load_that_hangs_is_told_and_not_repeated(late: str) -> None:
     worker.load(lambda: release.wait(120.0) and "late", lambda: done.append("done"))
     wait_until(lambda: worker._lane.pulse.stage == LOADING)
     worker.watch(WatchLimits())
-    pass_time(worker, 6.0, WatchLimits(stage_s=1.0, load_s=100.0))
+    pass_time(worker, 6, WatchLimits(stage_s=1.0, load_s=100.0))
     assert worker.state is ModelState.LOADING
-    pass_time(worker, 101.0, WatchLimits(stage_s=1.0, load_s=100.0))
+    pass_time(worker, 101, WatchLimits(stage_s=1.0, load_s=100.0))
     assert worker.state is ModelState.ERROR and "LOADING" in worker.error and done == ["done"]
     if late == "before the next load":
         release.set()
@@ -425,7 +431,7 @@ def test_a_hang_after_unload_frees_the_way_for_the_next_load(worker: ModelWorker
     hang(worker, endings, release)
     worker.unload()
     worker.load(lambda: "new")
-    pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
+    pass_time(worker, 6, WatchLimits(stage_s=5.0))
     wait_until(lambda: worker.state is ModelState.READY)
     worker.submit(endings.job("after"))
     results = endings.wait(2)
@@ -439,7 +445,7 @@ def test_an_exchange_that_hangs_leaves_the_old_model(worker: ModelWorker) -> Non
     worker.swap(lambda: release.wait(120.0) and "late", told.append)
     wait_until(lambda: worker._swap is not None and worker._swap.lane.pulse.stage == LOADING)
     worker.watch(WatchLimits())
-    pass_time(worker, 6.0, WatchLimits(load_s=5.0))
+    pass_time(worker, 6, WatchLimits(load_s=5.0))
     assert isinstance(told[0], StageTimeout) and not worker.swapping and worker.state is ModelState.READY
     release.set()
     wait_until(lambda: worker.overruns.stuck == 0)

@@ -46,12 +46,6 @@ def begin_slow_load(worker: ModelWorker, done: Callable[[], None] | None = None)
     return release
 
 
-def a_step_of_a_second(worker: ModelWorker, limits: WatchLimits) -> None:
-    """The watchdog looks on for its longest step, which is a second to the bit."""
-    worker._looked -= 100.0
-    worker.watch(limits)
-
-
 def test_a_new_worker_has_nothing_and_no_error(worker: ModelWorker) -> None:
     assert worker.state is ModelState.UNLOADED and worker.error == ""
     assert not (worker.busy or worker.swapping or worker.wanted or worker.queue_length)
@@ -99,9 +93,9 @@ def test_what_is_raised_after_an_unload_makes_no_error_of_it(worker: ModelWorker
     freed = threading.Event()
     release = begin_slow_load(worker, raiser(RuntimeError("nobody is there to be told")))
     worker.unload()
-    release.set()
     worker.load(lambda: freed.set() or "next")
     worker.unload()
+    release.set()  # now that both are in line behind it
     with pytest.raises(ModelNotReady, match="not active"):
         worker.submit(Endings().job("a"))
     wait_until(lambda: not worker.wanted and worker._lane.pulse.stage == "")
@@ -127,7 +121,7 @@ def test_memory_that_runs_out_is_named_and_so_are_the_threads_that_may_hold_it(w
     assert worker.error == "OUT_OF_MEMORY: 2 GB are not enough"
     load(worker)
     hang(worker, endings, release)
-    pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
+    pass_time(worker, 6, WatchLimits(stage_s=5.0))
     assert worker.overruns.stuck == 1
     worker.load(raiser(OutOfMemory("2 GB are not enough")))
     wait_until(lambda: worker.state is ModelState.ERROR)
@@ -164,7 +158,7 @@ def test_a_load_that_fails_after_it_was_left_behind_is_of_no_interest(
     worker.load(fail)
     wait_until(lambda: worker._lane.pulse.stage == LOADING)
     worker.watch(WatchLimits())
-    pass_time(worker, 6.0, WatchLimits(load_s=5.0))
+    pass_time(worker, 6, WatchLimits(load_s=5.0))
     load(worker)
     release.set()
     wait_until(lambda: worker.overruns.stuck == 0)
@@ -173,16 +167,18 @@ def test_a_load_that_fails_after_it_was_left_behind_is_of_no_interest(
 
 
 def test_what_a_thread_raises_after_it_was_left_behind_does_not_stop_the_new_model(worker: ModelWorker) -> None:
-    release = threading.Event()
+    release, told = threading.Event(), threading.Event()
 
     def done() -> None:
+        told.set()
         release.wait(60.0)
         raise RuntimeError("late")
 
     worker.load(lambda: "model", done)
-    wait_until(lambda: worker.state is ModelState.READY)
+    assert told.wait(60.0)
+    assert worker.state is ModelState.READY
     worker.watch(WatchLimits())
-    pass_time(worker, 6.0, WatchLimits(load_s=5.0))
+    pass_time(worker, 6, WatchLimits(load_s=5.0))
     assert worker.overruns.stuck == 1
     load(worker, "new")
     release.set()
@@ -246,7 +242,7 @@ def test_a_command_that_hangs_is_told_to_stop_should_it_ever_come_back(worker: M
     load(worker)
     endings, release = Endings(), threading.Event()
     job = hang(worker, endings, release)
-    pass_time(worker, 6.0, WatchLimits(stage_s=5.0))
+    pass_time(worker, 6, WatchLimits(stage_s=5.0))
     assert job.should_cancel() and isinstance(job.reason, StageTimeout)
     assert endings.wait(1) == {"hung": job.reason}
     release.set()
@@ -268,10 +264,9 @@ def test_a_stage_may_take_as_long_as_its_limit(worker: ModelWorker) -> None:
     load(worker)
     endings, release = Endings(), threading.Event()
     hang(worker, endings, release)
-    for _ in range(5):
-        a_step_of_a_second(worker, WatchLimits(stage_s=5.0))
+    pass_time(worker, 5, WatchLimits(stage_s=5.0))
     assert worker.overruns.count == 0
-    a_step_of_a_second(worker, WatchLimits(stage_s=5.0))
+    pass_time(worker, 1, WatchLimits(stage_s=5.0))
     assert worker.overruns.count == 1
     release.set()
     wait_until(lambda: worker.overruns.stuck == 0)
@@ -292,10 +287,9 @@ def test_an_exchange_may_take_as_long_as_its_limit_and_is_counted_when_it_takes_
     release, told = begin_exchange(worker)
     limits = WatchLimits(load_s=limit_s)
     worker.watch(limits)  # sees it for the first time
-    for _ in range(int(limit_s)):
-        a_step_of_a_second(worker, limits)
+    pass_time(worker, int(limit_s), limits)
     assert worker.swapping and worker.overruns.count == 0
-    a_step_of_a_second(worker, limits)
+    pass_time(worker, 1, limits)
     assert isinstance(told[0], StageTimeout) and not worker.swapping and worker.state is ModelState.READY
     assert worker.overruns.count == worker.overruns.stuck == 1 and "loading another model" in worker.overruns.last
     assert worker.stop(0.01) is False, "a thread is missing"
@@ -307,8 +301,7 @@ def test_an_exchange_may_take_as_long_as_its_limit_and_is_counted_when_it_takes_
 def test_an_exchange_without_a_limit_may_take_for_ever(worker: ModelWorker) -> None:
     load(worker)
     release, told = begin_exchange(worker)
-    for _ in range(20):
-        a_step_of_a_second(worker, WatchLimits(stage_s=5.0, load_s=0.0))
+    pass_time(worker, 20, WatchLimits(stage_s=5.0, load_s=0.0))
     assert worker.swapping and worker.overruns.count == 0
     release.set()
     wait_until(lambda: told)

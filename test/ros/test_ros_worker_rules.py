@@ -129,7 +129,7 @@ def hung(worker: ModelWorker) -> tuple[threading.Event, list[tuple[str, Any, Any
         worker.submit(
             Job(lambda model, job: hold.wait(60.0), lambda *end, name=name: ends.append((name, *end)), timeout_s=60.0)
         )
-    wait_until(lambda: worker.busy)
+    wait_until(lambda: worker.busy and worker._lane.pulse.stage)
     worker.watch(WatchLimits(stage_s=0.5))
     worker._looked -= 100.0
     worker.watch(WatchLimits(stage_s=0.5))
@@ -245,12 +245,14 @@ def test_who_ends_all_commands_stops_the_running_one_first(worker: ModelWorker) 
     load(worker)
     worker.line.policy = Policy.QUEUE
     order: list[str] = []
-    stopped = threading.Event()
+    begun, stopped = threading.Event(), threading.Event()
 
     def job(name: str) -> Job:
         def run(_: Any, mine: Job) -> None:
+            begun.set()
             wait_until(mine.should_cancel)
             stopped.set()
+            wait_until(lambda: mine.ended)  # by whoever stopped it, and not by this return
 
         def finish(*_: Any) -> None:
             assert stopped.wait(60.0)  # the model has been told before any answer goes out
@@ -261,6 +263,6 @@ def test_who_ends_all_commands_stops_the_running_one_first(worker: ModelWorker) 
     jobs = [job(name) for name in ("running", "first", "second")]
     for each in jobs:
         worker.submit(each)
-    wait_until(lambda: worker.running is jobs[0])
+    assert begun.wait(60.0)
     worker.abandon_all(ModelNotReady("stop"))
     assert order == ["running", "first", "second"]

@@ -44,22 +44,34 @@ def work_until_cancelled(model: Any, job: Job) -> Any:
 
 
 def start_long_job(worker: ModelWorker, endings: Endings, name: str = "long") -> Job:
-    job = endings.job(name, work_until_cancelled)
+    begun = threading.Event()
+
+    def run(model: Any, job: Job) -> Any:
+        begun.set()
+        return work_until_cancelled(model, job)
+
+    job = endings.job(name, run, timeout_s=600.0)
     worker.submit(job)
-    wait_until(lambda: worker.running is job)
+    assert begun.wait(60.0)
     return job
 
 
 def hang(worker: ModelWorker, endings: Endings, release: threading.Event, name: str = "hung") -> Job:
-    job = endings.job(name, lambda model, job: release.wait(120.0) and f"late {model}", timeout_s=600.0)
+    begun = threading.Event()
+
+    def run(model: Any, job: Job) -> Any:
+        begun.set()
+        return release.wait(120.0) and f"late {model}"
+
+    job = endings.job(name, run, timeout_s=600.0)
     worker.submit(job)
-    wait_until(lambda: worker.running is job and worker._lane.pulse.stage)
+    assert begun.wait(60.0)
     worker.watch(WatchLimits())  # sees it for the first time
     return job
 
 
-def pass_time(worker: ModelWorker, seconds: float, limits: WatchLimits) -> None:
-    """As if the watchdog had looked on for so long."""
-    for _ in range(round(2 * seconds)):
-        worker._looked = time.monotonic() - 0.5
+def pass_time(worker: ModelWorker, seconds: int, limits: WatchLimits) -> None:
+    """As if the watchdog had looked on for so long, in its longest steps, which are a second to the bit."""
+    for _ in range(seconds):
+        worker._looked -= 100.0
         worker.watch(limits)

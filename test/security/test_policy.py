@@ -19,7 +19,7 @@ from rclpy.action import get_action_client_names_and_types_by_node, get_action_s
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from ros_harness import DOMAIN, spin_in_thread
+from ros_harness import DOMAIN, WAIT_S, spin_in_thread
 from scripted_pipeline import ScriptedPipeline
 
 from llavaseg_ros.nodes.example_grasp_planner import ExampleGraspPlanner
@@ -137,7 +137,7 @@ def test_policy_is_what_the_node_uses(running: str, observer: Node) -> None:
         return sorted(found - wanted), sorted(spare)
 
     # The graph comes together bit by bit: what is right at once may be so by chance.
-    end, right_since = time.monotonic() + 20.0, 0
+    end, right_since = time.monotonic() + WAIT_S, 0
     while time.monotonic() < end and right_since < 5:
         right_since = right_since + 1 if difference() == ([], []) else 0
         time.sleep(0.1)
