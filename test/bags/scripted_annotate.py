@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,18 @@ from llavaseg_ros.cli import _args
 from llavaseg_ros.cli.main import main
 
 
-def slow_load(_: Any) -> ScriptedPipeline:
-    pause = float(os.environ.get("SCRIPTED_S", "0"))
-    return ScriptedPipeline(tokens=1, token_s=pause, follow_s=pause)
+def load(_: Any) -> ScriptedPipeline:
+    """A model that sleeps for ever at its HANG_AT-th image, if there is such a variable."""
+    numbers = itertools.count(1)
+
+    def look(_: Any) -> None:
+        if next(numbers) == int(os.environ.get("HANG_AT", "0")):
+            time.sleep(10**6)
+
+    return ScriptedPipeline(tokens=1, on_image=look)
 
 
 if __name__ == "__main__":
-    _args.load_model = slow_load
+    _args.load_model = load
     module.SEGMENT_FRAMES = int(os.environ.get("SEGMENT_FRAMES", "200"))
     raise SystemExit(main())

@@ -137,8 +137,8 @@ def test_two_runs_at_once_do_not_write_into_each_other(tmp_path: Path) -> None:
     assert first.run(ScriptedPipeline()).counts.frames == 2
 
 
-def start(bag: Path, out: Path, *more: str, pause_s: float) -> subprocess.Popen[str]:
-    environment = {**os.environ, "SCRIPTED_S": str(pause_s), "SEGMENT_FRAMES": "3"}
+def start(bag: Path, out: Path, *more: str, hang_at: int = 0) -> subprocess.Popen[str]:
+    environment = {**os.environ, "HANG_AT": str(hang_at), "SEGMENT_FRAMES": "3"}
     command = [sys.executable, str(SCRIPT), "annotate", str(bag), "--command", "the mug", "--out", str(out), *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
@@ -155,7 +155,7 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, number: signal.Si
     bag = camera_bag(tmp_path / "bag", 15)
     whole = read_back(annotate(bag, tmp_path / "whole", Options(("the mug",), follow=True)).path).comparable()
     out = tmp_path / "out"
-    process = start(bag, out, "--follow", pause_s=0.1)
+    process = start(bag, out, "--follow", hang_at=8)
     try:
         wait_for(lambda: (out / "bag_llavaseg.part" / "000001").exists(), process)
         process.send_signal(number)
@@ -167,7 +167,7 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path: Path, number: signal.Si
     if number == signal.SIGINT:
         assert "the same command goes on from what was kept" in said
     assert not (out / "bag_llavaseg").exists()
-    process = start(bag, out, "--follow", pause_s=0.0)
+    process = start(bag, out, "--follow")
     said = process.communicate(timeout=120)[0]
     assert process.returncode == 0, said
     assert "15 frames, 15 masks" in said

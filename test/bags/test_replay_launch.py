@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("launch_ros.actions", reason="needs a ROS 2 distribution: launch_ros is not on PyPI")
 import launch
 from bag_material import Entry, camera_bag, write_bag
+from own_domain import own_domain
 from std_msgs.msg import String
 
 from llavaseg_ros.nodes.bag_player import SPECS as PLAYER
@@ -85,7 +86,7 @@ def launched(*arguments: str) -> subprocess.Popen[str]:
         "s.include_launch_description(LaunchDescription([IncludeLaunchDescription(d, launch_arguments=a)])); "
         "sys.exit(s.run())"
     )
-    environment = {**os.environ, "ROS_DOMAIN_ID": "78", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(own_domain()), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     command = [sys.executable, "-c", code, str(ROOT / "launch" / "replay.launch.py"), *arguments]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT.parent

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own_domain import own_domain
 from ros_harness import WAIT_S, Stack, wait_until
 from scripted_pipeline import ScriptedPipeline
 
@@ -123,7 +124,7 @@ def test_without_the_node_it_fails_at_once() -> None:
     from rclpy.node import Node
 
     context = Context()
-    rclpy.init(context=context, domain_id=120, args=[])
+    rclpy.init(context=context, domain_id=own_domain(), args=[])
     try:
         node = Node("tree", context=context, use_global_arguments=False)
         leaf = snippet()["FindTarget"](node, "the mug")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from own_domain import own_domain
 
 from llavaseg_ros.demo.client import MAX_IMAGE_AGE_S, DemoClient, DemoError
 from llavaseg_ros.demo.processes import Processes
@@ -32,7 +33,7 @@ def scripted_node_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_demo_on_the_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = DemoOptions(out=tmp_path, timeout_s=TIMEOUT_S)
+    options = DemoOptions(out=tmp_path, domain=own_domain(), timeout_s=TIMEOUT_S)
     assert run_demo(options, node_module="scripted_node") == 0
     said = capsys.readouterr().out
     for command in COMMANDS:
@@ -52,7 +53,9 @@ def test_demo_on_a_photograph_reports_a_failed_command(tmp_path: Path, capsys: p
     photo = tmp_path / "my photo.png"
     write_rgb(photo, np.full((120, 200, 3), 80, np.uint8))
     out = tmp_path / "out"
-    options = DemoOptions(out=out, image=photo, commands=("the cup", "mumble"), timeout_s=TIMEOUT_S)
+    options = DemoOptions(
+        out=out, image=photo, commands=("the cup", "mumble"), domain=own_domain(), timeout_s=TIMEOUT_S
+    )
     assert run_demo(options, node_module="scripted_node") == 1
     said = capsys.readouterr()
     assert "WRONG: error BAD_REPLY: the reply could not be read" in said.out
@@ -63,7 +66,8 @@ def test_demo_on_a_photograph_reports_a_failed_command(tmp_path: Path, capsys: p
 
 
 def test_demo_without_a_model_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = DemoOptions(out=tmp_path / "out", model=str(tmp_path / "no-model"), timeout_s=TIMEOUT_S)
+    model = str(tmp_path / "no-model")
+    options = DemoOptions(out=tmp_path / "out", model=model, domain=own_domain(), timeout_s=TIMEOUT_S)
     assert run_demo(options) == 1
     said = capsys.readouterr().err
     assert "the node reports an error" in said
@@ -73,7 +77,7 @@ def test_demo_without_a_model_says_so(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_no_command_before_every_frame_of_its_age_is_known() -> None:
     """The node may answer about a frame from before the client heard the camera; it must not be called unpublished."""
-    client = DemoClient(1 + os.getpid() % 100, lambda: None)
+    client = DemoClient(own_domain(), lambda: None)
     try:
         client._status = (b"\0", "ready", {"model state": "ready", "images": "9", "model name": "scripted"})
         client.stamps.update(range(0, int(MAX_IMAGE_AGE_S * 1e9), 100_000_000))
@@ -107,6 +111,7 @@ def children(pid: int) -> list[int]:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_demo_and_its_processes(tmp_path: Path, number: signal.Signals, code: int) -> None:
     command = [sys.executable, "-m", "llavaseg_ros.cli.main", "demo", "--out", str(tmp_path / "out")]
+    command += ["--domain", str(own_domain())]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         end = time.monotonic() + TIMEOUT_S

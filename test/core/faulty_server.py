@@ -9,7 +9,8 @@ import select
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,6 +21,7 @@ class FaultyServer:
     """Answers the n-th POST by its n-th step, and the last one for ever; GET /v1/models lists `models`.
 
     requests: the JSON bodies of the POSTs, headers: theirs. gone: set when a client hung up on a step that waited.
+    signs: how often `keep_alive` gave a sign of life.
     """
 
     def __init__(self, *steps: Step, models: Iterable[str] | Step = ("big",), port: int = 0) -> None:
@@ -27,6 +29,7 @@ class FaultyServer:
         self.models = models
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.signs = 0
         self.gone = threading.Event()
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
@@ -49,6 +52,15 @@ class FaultyServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def held_port() -> Iterator[int]:
+    """A port of loopback where nobody listens, held so that no other program gets it; a server of the test may."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -154,6 +166,7 @@ def keep_alive(handler: Handler) -> None:
         try:
             handler.send(b": still here\n\n")
             handler.event("")
+            handler.faulty.signs += 1
         except OSError:
             handler.faulty.gone.set()
             return

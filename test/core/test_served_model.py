@@ -8,7 +8,6 @@ It runs the very same weights in the same precision as LocalMLLM, so greedy repl
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,8 @@ import pytest
 
 for module in ("openai", "fastapi", "uvicorn", "accelerate"):
     pytest.importorskip(module, reason="`transformers serve` needs it (extra `test`)")
+
+from faulty_server import held_port
 
 from llavaseg_ros.bundle import default_bundle
 from llavaseg_ros.demo.bag_reader import DEMO_BAG, read_frames
@@ -42,13 +43,16 @@ COMMANDS = (
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def port() -> Iterator[int]:
+    with held_port() as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def server(port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of `transformers serve` with the embedded default's language model; it may not use the network."""
     home = tmp_path_factory.mktemp("serve")
     (home / "hub").mkdir()  # GET /v1/models lists this folder, and fails without it
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     script = Path(__file__).with_name("serve_transformers.py")
     environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     url = f"http://127.0.0.1:{port}/v1"
@@ -140,7 +144,8 @@ def test_a_cancel_leaves_the_server_usable(server: str, local: LocalMLLM, frames
     assert mllm.reply(ask, max_new_tokens=48) == local.reply(ask, max_new_tokens=48)
 
 
-def test_another_model_than_the_server_has(server: str) -> None:
+def test_another_model_than_the_server_has(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llavaseg_ros.reasoning.served.CHECK_TIMEOUT_S", 60.0)  # for the list of models that it has
     mllm = ServedMLLM(ServedConfig(server, "llava-7b"))
     with pytest.raises(LLaVASegError, match="llava-7b") as caught:
         mllm.reply([Message("user", "hi")], max_new_tokens=2)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import gc
 import importlib
 import importlib.abc
@@ -96,7 +97,9 @@ class Trial:
             return {0: "passed", 1: "failed"}.get(os.waitstatus_to_exitcode(status), "broken")
         if time.monotonic() < self._end:
             return ""
-        os.killpg(self._process, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # no group yet, if it has not had the time to make one
+            os.killpg(self._process, signal.SIGKILL)
+        os.kill(self._process, signal.SIGKILL)
         os.waitpid(self._process, 0)
         return "timeout"
 

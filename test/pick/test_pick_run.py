@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from own_domain import own_domain
 
 pytest.importorskip("rclpy", reason="needs ROS 2 (pip install '.[ros]', or a sourced distribution)")
 pytest.importorskip("llavaseg_ros.training.scenes.gl", exc_type=ImportError)
@@ -26,7 +27,9 @@ PICK = (sys.executable, "-m", "llavaseg_ros.cli.main", "pick", "--split", "val")
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run it to its end."""
-    return subprocess.run([*PICK, *arguments], capture_output=True, text=True, timeout=800, check=False)
+    return subprocess.run(
+        [*PICK, "--domain", str(own_domain()), *arguments], capture_output=True, text=True, timeout=800, check=False
+    )
 
 
 def test_from_a_command_to_a_lifted_thing(tmp_path: Path) -> None:
@@ -49,7 +52,7 @@ def test_from_a_command_to_a_lifted_thing(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_shows_what_is_done_and_a_later_run_goes_on(tmp_path: Path) -> None:
-    command = [*PICK, "--true-masks-only", "--picks", "40", "--out", str(tmp_path)]
+    command = [*PICK, "--domain", str(own_domain()), "--true-masks-only", "--picks", "40", "--out", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     try:

@@ -65,7 +65,8 @@ class User(Peer):
         return future.result()
 
     def frame(self) -> dict[str, Any]:
-        """The next frame: a message of every topic, all of one stamp."""
+        """The next frame: a message of every topic, all of one stamp, from now on: others show what was before."""
+        after = self.node.get_clock().now().nanoseconds
         for messages in self.seen.values():
             messages.clear()
 
@@ -75,7 +76,7 @@ class User(Peer):
                 return {json.loads(msg.data)["stamp"] for msg in messages}
             return {stamp_ns(msg.header.stamp) for msg in messages}
 
-        spin(self, lambda: set.intersection(*map(stamps, TOPICS)))
+        spin(self, lambda: max(set.intersection(*map(stamps, TOPICS)), default=0) > after)
         stamp = max(set.intersection(*map(stamps, TOPICS)))
         stamped = [(t, m) for t in TOPICS if not t.endswith("scene") for m in self.seen[t]]
         out = {topic: msg for topic, msg in stamped if stamp_ns(msg.header.stamp) == stamp}

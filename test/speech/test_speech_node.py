@@ -171,7 +171,14 @@ def test_a_stop_that_nobody_takes_is_told(
     wait_until(lambda: stack.status() and nobody in stack.status().message, what="diagnostics")
     assert stack.status().level == DiagnosticStatus.WARN
     wait_until(lambda: dict(_pairs(stack.status()))["stops"] == "1", what="the stop")
-    assert f"{nobody}: this stop is lost" in capfd.readouterr().err
+    logged = ""
+
+    def told() -> bool:
+        nonlocal logged
+        logged += capfd.readouterr().err
+        return f"{nobody}: this stop is lost" in logged
+
+    wait_until(told, what="the log")
     subscription = stack.client.create_subscription(Empty, "stop", lambda _: None, COMMAND)
     wait_until(lambda: stack.status().level == DiagnosticStatus.OK, what="diagnostics of a stop that is taken")
     stack.client.destroy_subscription(subscription)

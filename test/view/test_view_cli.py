@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
+from own_domain import own_domain
 
 from llavaseg_ros.cli import view
 from llavaseg_ros.cli.main import build_parser, main
@@ -30,7 +31,7 @@ def start() -> Iterator[Start]:
     processes = []
 
     def make(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-        local = {"ROS_DOMAIN_ID": str(1 + os.getpid() % 100), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        local = {"ROS_DOMAIN_ID": str(own_domain()), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
         process = subprocess.Popen(
             [sys.executable, "-m", "llavaseg_ros.cli.main", "view", *arguments],
             stdout=subprocess.PIPE,

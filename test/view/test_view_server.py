@@ -183,7 +183,7 @@ def test_malformed_requests(serve: Serve, data: bytes, status: int) -> None:
     ],
 )
 def test_a_client_that_dribbles_is_cut_off_and_holds_up_nobody(serve: Serve, beginning: bytes) -> None:
-    server = serve(request_s=0.5)
+    server = serve(request_s=60.0)
     slow = connect(server)
     slow.sendall(beginning)
     ended = threading.Event()
@@ -199,6 +199,7 @@ def test_a_client_that_dribbles_is_cut_off_and_holds_up_nobody(serve: Serve, beg
     threading.Thread(target=dribble, daemon=True).start()
     assert request(server, "GET", "/").status == 200  # while the other one is at it
     assert not ended.is_set()
+    server.request_s = 0.1
     assert ended.wait(30.0)
 
 
@@ -216,7 +217,7 @@ def test_a_client_that_never_reads_holds_up_nobody(serve: Serve) -> None:
 
 
 def test_too_many_connections_are_turned_away_and_room_comes_back(serve: Serve) -> None:
-    server = serve(max_connections=4)
+    server = serve(max_connections=4, request_s=60.0)
     held = [connect(server) for _ in range(4)]
     wait(lambda: server.connections == 4)
     with connect(server) as extra:

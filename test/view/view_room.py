@@ -32,6 +32,9 @@ class Room:
         self._executor = MultiThreadedExecutor(4, context=self.stack.context)
         self._executor.add_node(self.viewer)
         self._spinner = spin_in_thread(self._executor)
+        if "node" not in parameters:
+            # The page knows of the node by its diagnostics, which may come before its action is found.
+            wait_until(self.viewer.commands._action.server_is_ready, what="the action")
 
     def post(self, path: str, **body: Any) -> Reply:
         return request(self.viewer.server, "POST", path, body=body)
