@@ -270,9 +270,9 @@ def test_hangs_in_c(make_stack: Any) -> None:
     planner="an answer, late",
 )
 def test_slow_is_not_hung(make_stack: Any) -> None:
-    stack = make_stack(ScriptedPipeline(tokens=60, token_s=0.05))
+    stack = make_stack(ScriptedPipeline(tokens=60, token_s=0.1))
     stack.send_image()
-    set_limit(stack, "stage_timeout_s", 2.5)  # the 60 tokens take 3 s
+    set_limit(stack, "stage_timeout_s", 5.0)  # the 60 tokens take 6 s
     assert stack.do("take the mug").result.error_code == ErrorCode.NONE
     assert stack.node.worker.overruns.count == 0
 

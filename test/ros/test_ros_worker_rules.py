@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 from ros_harness import WAIT_S, wait_until
+from worker_harness import Endings, start_long_job
 
 from llavaseg_ros.errors import ModelNotReady
 from llavaseg_ros.ros import worker as module
-from llavaseg_ros.ros.jobs import Job
+from llavaseg_ros.ros.jobs import Job, Preempted
 from llavaseg_ros.ros.lane import StageTimeout, WatchLimits
 from llavaseg_ros.ros.waiting import Policy
 from llavaseg_ros.ros.worker import ModelState, ModelWorker
@@ -266,3 +267,33 @@ def test_who_ends_all_commands_stops_the_running_one_first(worker: ModelWorker) 
     assert begun.wait(60.0)
     worker.abandon_all(ModelNotReady("stop"))
     assert order == ["running", "first", "second"]
+
+
+def test_a_closed_line_takes_nothing_until_it_is_opened(worker: ModelWorker) -> None:
+    load(worker)
+    endings = Endings()
+    worker.line.policy = Policy.QUEUE
+    start_long_job(worker, endings)
+    worker.submit(endings.job("waits"))
+    worker.close_line(Preempted("deactivated"))
+    assert [str(error) for error in endings.wait(2).values()] == ["deactivated"] * 2
+    with pytest.raises(ModelNotReady, match="not active any more"):
+        worker.submit(endings.job("late"))
+    worker.open_line()
+    worker.submit(endings.job("new"))
+    assert list(endings.wait(3)) == ["long", "waits", "new"]
+
+
+def test_what_came_before_a_stop_is_not_taken_after_it(worker: ModelWorker) -> None:
+    load(worker)
+    endings = Endings()
+    worker.abandon_all(Preempted("stop"), came_before=100.0)
+    worker.abandon_all(Preempted("an older stop"), came_before=50.0)
+    with pytest.raises(Preempted, match="a stop came after this command"):
+        worker.submit(endings.job("before"), 100.0)
+    worker.submit(endings.job("after"), 100.1)
+    assert list(endings.wait(1)) == ["after"]
+    worker.abandon_all(Preempted("unloaded"))  # says nothing of those to come
+    worker.submit(endings.job("again"), 100.1)
+    worker.submit(endings.job("of no time"))
+    assert len(endings.wait(3)) == 3
