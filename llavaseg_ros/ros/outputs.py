@@ -84,11 +84,12 @@ class Outputs:
             self._patient_from = now + IMPATIENT_S
 
     def hand_over(self) -> None:
-        """Before the node leaves: wait until the subscribers have the last answer. A publisher takes it along."""
+        """Before the node leaves: wait until the subscribers have what went out last. A publisher takes it along."""
         with self.whole:
-            publisher = self._publishers.get("answer")
-            if publisher is not None and not _has_arrived(publisher, HAND_OVER_S):
-                self._node.get_logger().warning("somebody who subscribes to ~/answer has not taken the last one")
+            end = time.monotonic() + HAND_OVER_S
+            for name, publisher in self._publishers.items():
+                if not _has_arrived(publisher, end - time.monotonic()):
+                    self._node.get_logger().warning(f"somebody who subscribes to ~/{name} has not taken the last one")
 
     def publish(self, outcome: Outcome, *, masks: bool = True) -> None:
         """Masks and points first, then the answer, so that whoever waits for the answer has the others already."""
