@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ros_harness import WAIT_S, wait_until
-from worker_harness import Endings, start_long_job
+from worker_harness import Endings, hang, start_long_job
 
 from llavaseg_ros.errors import ModelNotReady
 from llavaseg_ros.ros import worker as module
@@ -297,3 +297,13 @@ def test_what_came_before_a_stop_is_not_taken_after_it(worker: ModelWorker) -> N
     worker.submit(endings.job("again"), 100.1)
     worker.submit(endings.job("of no time"))
     assert len(endings.wait(3)) == 3
+
+
+def test_a_step_of_the_watchdog_is_the_time_since_the_last(worker: ModelWorker) -> None:
+    release = threading.Event()
+    load(worker)
+    hang(worker, Endings(), release)
+    for _ in range(40):  # one after the other, and not 40 s
+        worker.watch(WatchLimits(stage_s=20.0))
+    assert worker.overruns.count == 0
+    release.set()
