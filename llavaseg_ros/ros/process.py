@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -27,6 +28,9 @@ from llavaseg_ros.unfinished import wait_until_outside
 LAST_WORDS_S = 0.1
 # For what threads beside the worker's still compute (SAM's encoder); half of what supervisors usually give.
 LAST_COMPUTATION_S = 2.5
+# For the middleware to take the node out of the graph. Fast DDS as it comes with pip may never come to the end of that
+# (its issue 6513), and the interpreter's lock is held meanwhile: no signal would be heard any more.
+LEAVING_S = 10.0
 
 # So many errors out of callbacks in so short a time mean that nothing works any more.
 MANY_FAILURES, MANY_FAILURES_S = 20, 10.0
@@ -161,9 +165,11 @@ def run_node(make: Callable[[], Any], args: list[str] | None, *, name: str, thre
     executor.shutdown(timeout_sec=2.0)
     spinner.join(2.0)
     logging.getLogger("llavaseg_ros").removeHandler(handler)
+    faulthandler.dump_traceback_later(LEAVING_S, exit=True, file=2)
     if not spinner.is_alive():
         node.destroy_node()
     rclpy.try_shutdown()
+    faulthandler.cancel_dump_traceback_later()
     code = 1 if gave_up.is_set() else 0
     if threading.current_thread() is threading.main_thread():
         # `ros2 launch` passes on a Ctrl-C that the terminal has sent already: the second one must not kill an

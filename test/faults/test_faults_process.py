@@ -162,6 +162,33 @@ def test_neighbor_is_killed(room: Room, name: str) -> None:
         room.check_right()
 
 
+LEAVING = """
+import ctypes, os, signal, threading
+from rclpy.node import Node
+from llavaseg_ros.ros import process
+
+class Hanging(Node):
+    def destroy_node(self):
+        ctypes.PyDLL(None).sleep(100)  # holds the interpreter's lock
+
+process.LEAVING_S = 1.0
+threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+raise SystemExit(process.run_node(lambda: Hanging("hanging"), [], name="hanging", threads=2))
+"""
+
+
+@fault(
+    "the middleware hangs while the node leaves the graph",
+    group="Processes",
+    node="is ended after 10 s with exit code 1, and where it hung on standard error",
+    planner="every answer was handed over before; the node leaves the graph when its lease ends",
+)
+def test_the_middleware_hangs_at_the_end() -> None:
+    node = NodeProcess([sys.executable, "-c", LEAVING])
+    assert node.process.wait(60) == 1
+    node.said("destroy_node")
+
+
 DEMO = """
 from pathlib import Path
 from llavaseg_ros.demo.run import DemoOptions, run_demo

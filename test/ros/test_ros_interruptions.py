@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -189,13 +190,14 @@ class OutOfMemoryError(RuntimeError):
     """Named as torch names it."""
 
 
-FAILURES: dict[str, tuple[BaseException, ErrorCode]] = {
-    "exception": (ValueError("tensor of a strange shape"), ErrorCode.UNKNOWN),
-    "no text": (RuntimeError(), ErrorCode.UNKNOWN),
-    "bad reply": (BadReply("could not read the reply", "target mug yes"), ErrorCode.BAD_REPLY),
-    "memory": (MemoryError(), ErrorCode.OUT_OF_MEMORY),
-    "gpu memory": (OutOfMemoryError("CUDA out of memory"), ErrorCode.OUT_OF_MEMORY),
-    "exit": (SystemExit(3), ErrorCode.UNKNOWN),
+# Made anew for each test: an exception keeps the frames that it went through, and so the node with its participant.
+FAILURES: dict[str, tuple[Callable[[], BaseException], ErrorCode]] = {
+    "exception": (lambda: ValueError("tensor of a strange shape"), ErrorCode.UNKNOWN),
+    "no text": (RuntimeError, ErrorCode.UNKNOWN),
+    "bad reply": (lambda: BadReply("could not read the reply", "target mug yes"), ErrorCode.BAD_REPLY),
+    "memory": (MemoryError, ErrorCode.OUT_OF_MEMORY),
+    "gpu memory": (lambda: OutOfMemoryError("CUDA out of memory"), ErrorCode.OUT_OF_MEMORY),
+    "exit": (lambda: SystemExit(3), ErrorCode.UNKNOWN),
 }
 
 
@@ -208,7 +210,7 @@ def test_model_fails_and_the_node_lives(make_stack: Any, name: str, where: str) 
 
     def fail(*_: Any) -> None:
         if armed.is_set():
-            raise error
+            raise error()
 
     pipeline = ScriptedPipeline(on_segment=fail) if where == "segment" else ScriptedPipeline(on_image=fail)
     stack = make_stack(pipeline)
