@@ -24,7 +24,7 @@ from rclpy.action.server import GoalEvent, ServerGoalHandle
 from rclpy.task import Future
 from rgbd_camera import SETTINGS, Rgbd
 from ros_harness import picture, wait_until
-from scripted_pipeline import ScriptedPipeline
+from scripted_pipeline import Gate, ScriptedPipeline
 from sensor_msgs.msg import RegionOfInterest
 
 from llavaseg_ros.action import Segment
@@ -32,20 +32,6 @@ from llavaseg_ros.errors import ErrorCode
 from llavaseg_ros.msg import Command
 from llavaseg_ros.ros.actions import DeferredActionServer, ThreadedActionClient
 from llavaseg_ros.srv import SegmentAtPrompt
-
-
-class Gate:
-    """Holds the model in one stage until `open`, and says when it is there."""
-
-    def __init__(self) -> None:
-        self.reached, self._open = threading.Event(), threading.Event()
-
-    def __call__(self, *_: Any) -> None:
-        self.reached.set()
-        self._open.wait(120.0)
-
-    def open(self) -> None:
-        self._open.set()
 
 
 def slow(**fields: Any) -> ScriptedPipeline:
@@ -107,7 +93,7 @@ def test_cancel(make_stack: Any, stage: str) -> None:
     else:
         wait_until(lambda: stage in states, what=f"the feedback {stage}")
     assert len(stack.resolve(handle.cancel_goal_async()).goals_canceling) == 1
-    gate.open()
+    gate.open.set()
     cancelled(stack, handle)
     if stage == "QUEUED":
         assert stack.node.worker.busy
@@ -275,7 +261,7 @@ def test_client_is_killed(make_stack: Any) -> None:
     assert gate.reached.wait(60)
     process.kill()
     process.wait()
-    gate.open()
+    gate.open.set()
     answer = wait_until(lambda: stack.observer.finals("take the mug"), what="the dead client's answer")[0]
     assert answer.found
     assert stack.do("take the plate").result.error_code == ErrorCode.NONE

@@ -48,12 +48,12 @@ class CountingLoader:
 
 
 class Gate:
-    """An `on_segment` that holds the model until `open` is set. reached: set once the model is there."""
+    """An `on_segment` or `on_image` that holds the model until `open` is set. reached: set once the model is there."""
 
     def __init__(self) -> None:
         self.reached, self.open = threading.Event(), threading.Event()
 
-    def __call__(self, command: str, rgb: np.ndarray) -> None:
+    def __call__(self, *_: Any) -> None:
         self.reached.set()
         assert self.open.wait(120.0), "nobody opened the gate"
 

@@ -89,7 +89,6 @@ def test_answers_that_are_no_target(make_room: MakeRoom) -> None:
 def test_cancel_ends_the_command(make_room: MakeRoom) -> None:
     room = make_room(ScriptedPipeline(tokens=100_000, token_s=0.01))
     room.send_image()
-    wait_until(room.viewer.commands._action.server_is_ready, what="the action")
     command_id = room.post("/api/command", text="the mug").json["id"]
     wait_until(lambda: "word2" in room.state["record"]["partial"], what="partial text")
     assert room.state["record"]["stages"][-1]["name"] == "REASONING"
@@ -212,7 +211,6 @@ def test_a_command_whose_node_goes_away_does_not_run_for_ever(
     monkeypatch.setattr(view_commands, "GONE_S", 0.2)
     room = make_room(ScriptedPipeline(tokens=100_000, token_s=0.01))
     room.send_image()
-    wait_until(room.viewer.commands._action.server_is_ready, what="the action")
     command_id = room.post("/api/command", text="the mug").json["id"]
     wait_until(lambda: room.stack.pipeline.started.is_set(), what="the command's start")
 
